@@ -1,0 +1,57 @@
+"""The held-out text of a run in two lines: an ordinary text, and one in a hundred."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audit_cli.audits.texts import References
+from audit_cli.records import EntropyMeasurement, HeldoutQuantile, HeldoutSummary
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is kept of a measured held-out text."""
+
+    score: float
+    entropy: float
+    surprise: float
+    vanishing_share: float
+    returned: tuple[int, ...] = ()
+    basin: float | None = None
+
+
+def reference(score: float, measured: EntropyMeasurement, returned: tuple[int, ...], basin: float | None) -> Reference:
+    return Reference(score, measured.entropy_mean, measured.surprise_mean, measured.vanishing_share, returned, basin)
+
+
+def summary(texts: References, measured: Sequence[Sequence[Reference]], failed: int) -> HeldoutSummary:
+    """Counts and quantiles over all bands; `failed` texts could not be measured."""
+    everyone = [r for band in measured for r in band]
+    return HeldoutSummary(
+        given=texts.given,
+        measured=len(everyone),
+        skipped=texts.skipped + failed,
+        duplicates=texts.duplicates,
+        near_duplicates=texts.near_duplicates,
+        references=min((len(band) for band in measured), default=0),
+        median=_quantile(everyone, 0.5) if everyone else None,
+        best_hundredth=_quantile(everyone, 0.99) if everyone else None,
+    )
+
+
+def _quantile(held: Sequence[Reference], share: float) -> HeldoutQuantile:
+    """Column by column, the value that a share of the texts does not exceed in strength."""
+
+    def of(values: Sequence[float], strong: float = 1.0) -> float:
+        # An observed value, no interpolation; low entropy and surprise are the strong side.
+        return strong * float(np.quantile(strong * np.asarray(values, dtype=np.float64), share, method="higher"))
+
+    basins = [r.basin for r in held if r.basin is not None]
+    return HeldoutQuantile(
+        returned=tuple(of(column) for column in zip(*(r.returned for r in held), strict=True)),
+        basin=of(basins) if basins else None,
+        entropy=of([r.entropy for r in held], -1.0),
+        surprise=of([r.surprise for r in held], -1.0),
+        vanishing_share=of([r.vanishing_share for r in held]),
+    )

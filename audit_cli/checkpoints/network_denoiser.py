@@ -1,0 +1,52 @@
+"""The native networks as a `Denoiser`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from uddm_kernels import LinearHead
+
+from audit_cli.diffusion.denoiser import Law
+from audit_cli.diffusion.schedules import Schedule
+from audit_cli.models.additive import AdditiveTransformer
+from audit_cli.models.dit import DiT
+from audit_cli.models.time_features import MIN_ROWS
+
+
+class NetworkDenoiser:
+    """A network whose noise is uniform over its whole vocabulary, and that takes its time as sigma or as level."""
+
+    stateless = True
+
+    def __init__(self, network: AdditiveTransformer | DiT, schedule: Schedule, law: Law) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.schedule = schedule
+        self.law = law
+        self.vocab_size = network.config.vocab_size
+        self.max_length = network.config.max_length
+        self.device = network.head.weight.device
+        self.noise_tokens = torch.arange(self.vocab_size, device=self.device)
+        self.head = LinearHead(network.head.weight, network.head.bias)
+
+    def prepare(self, prompt: Tensor | None) -> Any:
+        """These networks take no prompt."""
+        if prompt is not None:
+            raise ValueError("this model takes no prompt")
+        return None
+
+    @torch.inference_mode()
+    def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
+        rows, length = tokens.shape
+        # Too few rows of tokens would take another matrix product and round differently.
+        repeats = -(-MIN_ROWS // (rows * length)) if rows * length < MIN_ROWS else 1
+        if repeats > 1:
+            tokens, t = tokens.repeat(repeats, 1), t.repeat(repeats)
+        hidden: Tensor = self.network(tokens, noise_condition(self.network, self.schedule, t))
+        return hidden[:rows]
+
+
+def noise_condition(network: AdditiveTransformer | DiT, schedule: Schedule, t: Tensor) -> Tensor:
+    """What the network is told of times t: sigma = -log alpha for the DiT, the level 1 - alpha for the additive one."""
+    alpha = schedule.alpha(t)
+    condition = -torch.log(alpha) if isinstance(network, DiT) else 1 - alpha
+    return condition.float()

@@ -1,0 +1,125 @@
+"""`uddm-audit entropy`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit_cli.cli import options, session
+
+DEFAULT_SAMPLES = 256
+SMALLEST_TIME = 1e-5
+
+
+class Context(StrEnum):
+    ALL = "all"
+    PREFIX = "prefix"
+
+
+@session.guarded
+def command(
+    model: options.Model,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE...]",
+            help="Texts to audit: .txt, a line each, or .jsonl. Without one the model is judged.",
+            show_default=False,
+        ),
+    ] = None,
+    heldout: options.Heldout = None,
+    fdr: options.Fdr = 0.05,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=1_000_000,
+            help=f"Texts of the model's own to judge it by; {DEFAULT_SAMPLES} where no FILE is given.",
+            rich_help_panel=options.MEASURE,
+            show_default=False,
+        ),
+    ] = None,
+    time: Annotated[
+        float,
+        typer.Option(
+            min=SMALLEST_TIME, max=1.0, help="Diffusion time at which to look.", rich_help_panel=options.MEASURE
+        ),
+    ] = SMALLEST_TIME,
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="Corruptions at that time to average; 0 feeds the clean text.",
+            rich_help_panel=options.MEASURE,
+        ),
+    ] = 0,
+    context: Annotated[
+        Context, typer.Option(help="Given all other tokens, or the prefix only.", rich_help_panel=options.MEASURE)
+    ] = Context.ALL,
+    protocol: Annotated[
+        options.Protocol,
+        typer.Option(
+            help="paper: as arXiv 2604.26841 measures, one corruption, 1000 steps.", rich_help_panel=options.MEASURE
+        ),
+    ] = options.Protocol.DEFAULT,
+    seed: options.Seed = 0,
+    output: options.Output = None,
+    per_token: Annotated[
+        bool,
+        typer.Option("--per-token", help="With -o: a second table, a row a token.", rich_help_panel=options.OUTPUT),
+    ] = False,
+    show_text: options.Show = None,
+    show_all: options.ShowAll = False,
+    unit: options.UnitOption = options.Unit.NATS,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    fail_on: options.FailOnOption = None,
+    exit_zero: options.ExitZero = False,
+    strict: options.Strict = False,
+    limit: options.Limit = None,
+    weights: options.WeightsOption = None,
+    device: options.Device = "cpu",
+    batch_size: options.BatchSize = None,
+) -> None:
+    """Does the model memorize or generalize? And which texts does it know too well?
+
+    Without FILE the model is judged by texts of its own:  uddm-audit entropy examples/memorizing
+    """
+    if fail_on and not (heldout and files):
+        session.fail("--fail-on needs texts and --heldout: without them there are no verdicts", session.USAGE)
+    if heldout and not files:
+        session.fail("--heldout is compared with texts, and no FILE was given", session.USAGE)
+    if per_token and not output:
+        session.fail("--per-token writes a second table beside -o FILE, and no -o was given", session.USAGE)
+    paper = protocol is options.Protocol.PAPER
+
+    from audit_cli.audits import EntropySettings, audit_entropy
+    from audit_cli.cli.running import candidates, finish, load, opened
+    from audit_cli.reports.files import check_outputs
+
+    check_outputs(output or ())
+    given = opened(files) if files else ()
+    held = opened(heldout) if heldout else None
+    settings = EntropySettings(
+        t=time,
+        # A corruption at a later time is no clean text: look at one unless told how many.
+        draws=draws or int(paper or time > SMALLEST_TIME),
+        context=str(context),
+        samples=samples or (0 if files else DEFAULT_SAMPLES),
+        sample_steps=1000 if paper else EntropySettings.sample_steps,
+        protocol=str(protocol),
+        seed=seed,
+        fdr=fdr,
+        per_token=per_token,
+        batch_size=batch_size,
+    )
+    loaded = load(model, weights or (options.Weights.RAW if paper else None), device)
+    shown = session.redaction(show_text)
+    with session.show_progress(quiet) as watch:
+        report = audit_entropy(loaded, candidates(given, limit), held, settings, shown, watch)
+    if files and not any(result.origin == "given" for result in report.results):
+        session.fail("no candidates: the files hold no text", session.UNAUDITABLE)
+    finish(report, shown, show_text, output or [], "per-token" if per_token else None, unit, show_all, quiet)
+    raise typer.Exit(session.verdict_exit(report, fail_on, strict, exit_zero))

@@ -1,0 +1,113 @@
+"""Options that commands share. Standard library and Typer only."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit_cli.redaction import ShowText
+
+COMPARE, MEASURE, OUTPUT, GATE, COMPUTE = "Comparison", "Measurement", "Output", "Gate", "Computation"
+
+
+class Weights(StrEnum):
+    RAW = "raw"
+    EMA = "ema"
+
+
+class Protocol(StrEnum):
+    DEFAULT = "default"
+    PAPER = "paper"
+
+
+class Unit(StrEnum):
+    NATS = "nats"
+    BITS = "bits"
+
+
+class FailOn(StrEnum):
+    MEMORIZED = "memorized"
+    FAMILIAR = "familiar"
+    RECOVERABLE = "recoverable"
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint.", show_default=False)]
+Heldout = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--heldout",
+        metavar="FILE",
+        help="Text that the model cannot have seen, of the same kind. Needed for verdicts. Repeatable.",
+        rich_help_panel=COMPARE,
+        show_default=False,
+    ),
+]
+Fdr = Annotated[
+    float,
+    typer.Option(min=0.0001, max=0.5, help="Share of findings that may be false, on average.", rich_help_panel=COMPARE),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of every random number of the run.", rich_help_panel=MEASURE)]
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Write the table as .csv or .jsonl, with PATH's .meta.json beside it. Repeatable.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+Show = Annotated[
+    ShowText | None,
+    typer.Option(
+        "--show-text",
+        help="How much of a text to show: by default a masked excerpt on a terminal, else a fingerprint.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+ShowAll = Annotated[bool, typer.Option("--all", help="Show every row, not the first 20.", rich_help_panel=OUTPUT)]
+UnitOption = Annotated[Unit, typer.Option("--unit", help="Unit of entropy and surprise.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No legend and no progress.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, metavar="", help="-vv shows the traceback of an error.", rich_help_panel=OUTPUT
+    ),
+]
+FailOnOption = Annotated[
+    FailOn | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit 1 if a text is found at or above this; needs --heldout.",
+        rich_help_panel=GATE,
+        show_default=False,
+    ),
+]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 instead of 1.", rich_help_panel=GATE)]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if any text was skipped.", rich_help_panel=GATE)]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Audit the first N texts only.", rich_help_panel=COMPUTE, show_default=False, metavar="N"),
+]
+WeightsOption = Annotated[
+    Weights | None,
+    typer.Option(
+        "--weights",
+        help="Which weights, where there are both; by default EMA.",
+        rich_help_panel=COMPUTE,
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", rich_help_panel=COMPUTE)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Texts in a forward pass; by default by their length. Never changes which numbers are drawn.",
+        rich_help_panel=COMPUTE,
+        show_default=False,
+    ),
+]

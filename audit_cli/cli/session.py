@@ -1,0 +1,140 @@
+"""What every command shares: consoles, the fingerprint key, errors as messages and exit codes."""
+
+import functools
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from audit_cli.redaction import Redaction, ShowText
+from audit_cli.safetext import for_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from audit_cli.records import AuditReport
+
+USAGE, UNAUDITABLE, INCONCLUSIVE, INTERRUPTED = 2, 3, 4, 130
+PIPE_WIDTH = 120
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose errors become one message and an exit code; the traceback shows with -vv."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            fail("interrupted; nothing was written, and the same command starts over", INTERRUPTED)
+        except Exception as error:
+            if options.get("verbose", 0) >= 2:
+                raise
+            message, code = _explained(error)
+            fail(message, code)
+
+    return run
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Message and exit code of an error: a person's mistake is told as such, anything else is unforeseen."""
+    from audit_cli.candidates import CandidateError
+    from audit_cli.checkpoints import CheckpointError, UnauditableModel
+    from audit_cli.reports.files import OutputError
+    from audit_cli.training import TrainingError
+
+    if isinstance(error, UnauditableModel):
+        return str(error), UNAUDITABLE
+    if isinstance(error, CheckpointError | CandidateError | OutputError | TrainingError):
+        return str(error), USAGE
+    if isinstance(error, FloatingPointError):
+        return f"the model cannot be audited: {error}", UNAUDITABLE
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller --batch-size", UNAUDITABLE
+    return f"unforeseen {type(error).__name__}; -vv shows more", UNAUDITABLE
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print a message to stderr and exit."""
+    typer.echo(f"uddm-audit: {for_terminal(message)}", err=True)
+    raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """A message on stderr."""
+    typer.echo(for_terminal(message), err=True)
+
+
+def stdout() -> "Console":
+    """A console on stdout that takes strings as they are; wide enough for a table where nobody looks."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False, width=width)
+
+
+def redaction(show: ShowText | None) -> Redaction:
+    """What may be shown: unless asked otherwise an excerpt on a terminal, a fingerprint elsewhere."""
+    default = ShowText.EXCERPT if sys.stdout.isatty() else ShowText.FINGERPRINT
+    return Redaction(show or default, fingerprint_key())
+
+
+def file_redaction(show: ShowText | None, shared: Redaction) -> Redaction:
+    """The same for files, in which nothing of a text stands unless it is asked for."""
+    return Redaction(show or ShowText.FINGERPRINT, shared.key)
+
+
+def fingerprint_key() -> bytes:
+    """The key of the fingerprints: UDDM_AUDIT_KEY, or a file of the user's that is made when first needed."""
+    given = os.environ.get("UDDM_AUDIT_KEY")
+    if given:
+        return given.encode()
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uddm-audit"
+    file = folder / "fingerprint.key"
+    try:
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                out.write(secrets.token_hex(32))
+        key = file.read_text().strip().encode()
+        if key:
+            return key
+    except FileExistsError:
+        return fingerprint_key()
+    except OSError as error:
+        typer.echo(
+            f"uddm-audit: {file}: {error.strerror}; this run's fingerprints cannot be compared with another's", err=True
+        )
+    return secrets.token_bytes(32)
+
+
+def show_progress(quiet: bool) -> Any:
+    """A context manager that gives a `Watch`: bars with time left on stderr if that is a terminal."""
+    from audit_cli.cli.progress import silent, terminal_progress
+
+    return silent() if quiet or not sys.stderr.isatty() else terminal_progress()
+
+
+def verdict_exit(report: "AuditReport", fail_on: str | None, strict: bool, exit_zero: bool) -> int:
+    """The exit code of a finished audit: the first that applies of 1, 3, 4, 0."""
+    from audit_cli.records import Status, Verdict
+
+    given = [result for result in report.results if result.origin == "given"]
+    skipped = sum(result.status is Status.SKIPPED for result in given)
+    verdicts = {result.judgement.verdict for result in given if result.judgement}
+    failing = {
+        "memorized": {Verdict.MEMORIZED},
+        "familiar": {Verdict.MEMORIZED, Verdict.FAMILIAR},
+        "recoverable": {Verdict.MEMORIZED, Verdict.FAMILIAR, Verdict.RECOVERABLE},
+    }
+    if fail_on and verdicts & failing[fail_on] and not exit_zero:
+        return 1
+    if (given and skipped == len(given)) or (strict and skipped):
+        return UNAUDITABLE
+    return INCONCLUSIVE if fail_on and Verdict.INCONCLUSIVE in verdicts else 0

@@ -1,0 +1,146 @@
+"""What `uddm-audit train` does, loaded only when it runs."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from audit_cli.candidates import read_candidates
+from audit_cli.checkpoints.native import BACKBONES, NativeConfig
+from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
+from audit_cli.cli import session
+from audit_cli.diffusion.schedules import SCHEDULES
+from audit_cli.records import Skipped
+from audit_cli.training import TrainingRows, TrainingSettings, make_rows, train
+
+Advance = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """The options of the command."""
+
+    text: Path
+    folder: Path
+    tokenizer: str
+    normalize: str
+    length: int
+    rows: str
+    skip: int
+    limit: int | None
+    backbone: str
+    width: int
+    layers: int
+    heads: int
+    schedule: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    clip: float
+    loss: str
+    ema: float | None
+    seed: int
+    save_every: int
+    resume: bool
+    overwrite: bool
+    device: str
+    quiet: bool
+
+
+def run(order: TrainingOrder) -> None:
+    """Train, and say what became of the text and of the weights."""
+    if order.folder.exists() and not order.folder.is_dir():
+        session.fail(f"{order.folder}: not a folder", session.USAGE)
+    if (order.folder / "config.json").exists() and not (order.resume or order.overwrite):
+        session.fail(f"{order.folder}: holds a checkpoint; --resume or --overwrite", session.USAGE)
+    try:
+        tokenizer, rows = _data(order)
+        config_type = BACKBONES[order.backbone][0]
+        backbone = config_type(tokenizer.size, order.length, order.width, order.layers, order.heads)
+    except ValueError as error:
+        session.fail(str(error), session.USAGE)
+    config = NativeConfig(
+        backbone_name=order.backbone,
+        backbone=backbone,
+        schedule=SCHEDULES[order.schedule](),
+        rows=order.rows,
+        training={"rows": len(rows.tokens), "steps": order.steps, "loss": order.loss, "seed": order.seed},
+    )
+    settings = TrainingSettings(
+        steps=order.steps,
+        batch_size=order.batch_size,
+        learning_rate=order.learning_rate,
+        clip=order.clip,
+        loss=order.loss,
+        ema=order.ema,
+        seed=order.seed,
+        save_every=order.save_every,
+    )
+    session.note(
+        f"{rows.lines:,} lines, {len(rows.tokens):,} rows of up to {order.length} tokens, V {tokenizer.size:,}"
+        + (f"; {rows.shortened:,} lines lost their end" if rows.shortened else "")
+        + (f"; {len(rows.skipped):,} lines left out" if rows.skipped else "")
+    )
+    for number, reason in rows.skipped[:5]:
+        session.note(f"  line {number}: {reason}")
+    begun, last = time.monotonic(), None
+    with _bar(order) as advance:
+        try:
+            for last in train(
+                config, rows, tokenizer, settings, order.folder, torch.device(order.device), order.resume
+            ):
+                advance(last.step, last.loss)
+        except KeyboardInterrupt:
+            saved = (order.folder / "training.safetensors").exists()
+            session.fail(
+                "interrupted; the same command with --resume goes on"
+                if saved
+                else "interrupted; nothing was saved yet",
+                session.INTERRUPTED,
+            )
+    loss = f", loss {last.loss:.3f}" if last else ""
+    session.note(f"wrote {order.folder}: {order.steps:,} steps in {time.monotonic() - begun:.0f} s{loss}")
+
+
+def _data(order: TrainingOrder) -> tuple[TextTokenizer, TrainingRows]:
+    read = list(islice(read_candidates([order.text]), order.skip, None))
+    for bad in (r for r in read if isinstance(r, Skipped)):
+        raise ValueError(f"{bad.candidate.id}: {bad.reason}")
+    texts = [c.text or "" for c in read if not isinstance(c, Skipped)]
+    chosen = texts[: order.limit]
+    # The vocabulary is the whole file's, so that models of different subsets can be compared.
+    if order.tokenizer == "char" or order.tokenizer.startswith("bpe:"):
+        tokenizer = train_tokenizer(order.tokenizer, texts, order.rows, order.normalize)
+    else:
+        tokenizer = load_tokenizer(Path(order.tokenizer))
+    return tokenizer, make_rows(chosen, tokenizer, order.length, order.rows)
+
+
+@contextmanager
+def _bar(order: TrainingOrder) -> Iterator[Advance]:
+    if order.quiet or not sys.stderr.isatty():
+        yield _log_line(order)
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, *times, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("training", total=order.steps, loss=float("nan"))
+        yield lambda step, loss: progress.update(task, completed=step, loss=loss)
+
+
+def _log_line(order: TrainingOrder) -> Advance:
+    """Without a terminal, a line every tenth of the run."""
+    every = max(1, order.steps // 10)
+
+    def advance(step: int, loss: float) -> None:
+        if step % every == 0 and not order.quiet:
+            session.note(f"step {step:,} of {order.steps:,}, loss {loss:.3f}")
+
+    return advance

@@ -1,0 +1,1 @@
+"""Schedules, corruption, reverse dynamics and likelihood bounds of uniform-state diffusion."""

@@ -1,0 +1,124 @@
+"""The forward process on rows of tokens: corrupted copies to start the reverse process from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+from uddm_kernels import corrupt, keyed_uniforms
+
+from audit_cli.diffusion.denoiser import Denoiser
+from audit_cli.diffusion.randomness import Purpose, level_word, sequence_key, stream_word
+from audit_cli.diffusion.schedules import level_at
+
+# After so many draws a corruption that changes nothing is accepted: for one token of two, at level .05, one in 10^11.
+MAX_REDRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Rows from which trajectories start, all of one length.
+
+    `tokens` are the noisy rows, `clean` what they were made from, `time` the diffusion time at which each stands,
+    `key`, `stream` and `level` the words under which its reverse process draws; positions that are not `free` (a
+    prompt, separators, padding) never change.
+    """
+
+    tokens: Int64[Tensor, "rows length"]
+    clean: Int64[Tensor, "rows length"]
+    free: Bool[Tensor, "rows length"]
+    time: Float64[Tensor, " rows"]
+    key: Int64[Tensor, "rows 2"]
+    stream: Int64[Tensor, " rows"]
+    level: Int64[Tensor, " rows"]
+
+
+def corrupted_starts(
+    denoiser: Denoiser,
+    clean: Int64[Tensor, "rows length"],
+    times: Sequence[float],
+    restarts: range,
+    seed: int,
+    free: Bool[Tensor, "rows length"] | None = None,
+    redraw: bool = True,
+) -> Starts:
+    """Every row at every time in every restart, in the order (row, time, restart).
+
+    Corruption is nested: in one restart a later time corrupts a superset of positions. A draw that changes nothing
+    is drawn again, under the next number, unless `redraw` is false.
+    """
+    device = denoiser.device
+    clean = clean.to(device)
+    rows = clean.shape[0]
+    free = torch.ones_like(clean, dtype=torch.bool) if free is None else free.to(device)
+    keys = torch.tensor([sequence_key(seed, row) for row in clean.tolist()], dtype=torch.int64, device=device)
+    levels = [level_at(denoiser.schedule, t) for t in times]
+    per_row = len(times) * len(restarts)
+
+    def words(values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=device).repeat(rows)
+
+    starts = Starts(
+        tokens=clean.repeat_interleave(per_row, dim=0),
+        clean=clean.repeat_interleave(per_row, dim=0),
+        free=free.repeat_interleave(per_row, dim=0),
+        time=torch.tensor(times, dtype=torch.float64, device=device).repeat_interleave(len(restarts)).repeat(rows),
+        key=keys.repeat_interleave(per_row, dim=0),
+        stream=words([stream_word(Purpose.REVERSE, r) for _ in times for r in restarts]),
+        level=words([level_word(level) for level in levels for _ in restarts]),
+    )
+    share = torch.tensor(levels, dtype=torch.float64, device=device).repeat_interleave(len(restarts)).repeat(rows)
+    draw = words([stream_word(Purpose.CORRUPT, r) for _ in times for r in restarts])
+    pending = torch.arange(starts.tokens.shape[0], device=device)
+    for attempt in range(MAX_REDRAWS if redraw else 1):
+        noisy = _corrupt_once(denoiser, starts, pending, share, draw, attempt)
+        starts.tokens[pending] = noisy
+        pending = pending[(noisy == starts.clean[pending]).all(dim=1)]
+        if not pending.numel():
+            break
+    return starts
+
+
+def _corrupt_once(
+    denoiser: Denoiser, starts: Starts, rows: Tensor, share: Tensor, draw: Tensor, attempt: int
+) -> Tensor:
+    device = starts.tokens.device
+    u, v = keyed_uniforms(
+        starts.key[rows][:, None, :],
+        draw[rows][:, None],
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.tensor(attempt, device=device),
+        torch.arange(starts.tokens.shape[1], device=device),
+    )
+    clean = starts.clean[rows]
+    return corrupt(clean, share[rows][:, None].expand_as(u), u, v, denoiser.noise_tokens, starts.free[rows])
+
+
+def noise_starts(denoiser: Denoiser, count: int, length: int, seed: int, first: int = 0) -> Starts:
+    """`count` rows of pure noise at t = 1, to generate from; row i is the same whatever `count` and `first` are."""
+    device = denoiser.device
+    key = torch.tensor([sequence_key(seed, ())], dtype=torch.int64, device=device)
+    index = torch.tensor(
+        [stream_word(Purpose.GENERATE, i) for i in range(first, first + count)], dtype=torch.int64, device=device
+    )
+    # Level word 0 is no level of a reverse process from t = 1, so these numbers are not used again.
+    _, v = keyed_uniforms(
+        key[:, None, :],
+        index[:, None],
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.arange(length, device=device),
+    )
+    support = denoiser.noise_tokens
+    tokens = support[(v * support.shape[0]).long()]
+    level = level_word(level_at(denoiser.schedule, 1.0))
+    return Starts(
+        tokens=tokens,
+        clean=tokens.clone(),
+        free=torch.ones_like(tokens, dtype=torch.bool),
+        time=torch.ones(count, dtype=torch.float64, device=device),
+        key=key.expand(count, 2),
+        stream=index,
+        level=torch.full((count,), level, dtype=torch.int64, device=device),
+    )

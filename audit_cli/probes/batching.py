@@ -1,0 +1,41 @@
+"""Rows of one length together, in bounded groups, and back in order."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from audit_cli.records import Row
+
+# Tokens in a forward pass: enough to keep a core busy, little enough to stay in its cache with tiny networks.
+TOKENS_AT_ONCE = 8192
+# Rows looked at together, so that lengths can be grouped while candidates stream.
+WINDOW = 512
+
+
+def auto_batch_size(length: int) -> int:
+    """Sequences in a forward pass."""
+    return max(1, TOKENS_AT_ONCE // length)
+
+
+def windows(rows: Iterable[Row], size: int = WINDOW) -> Iterator[list[Row]]:
+    """Consecutive lists of at most `size` rows."""
+    iterator = iter(rows)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
+def by_length(rows: list[Row], at_most: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Groups of at most `at_most` rows of one length: their indices, tokens (rows, length) and own positions."""
+    lengths: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        lengths.setdefault(len(row.tokens), []).append(i)
+    for length, indices in lengths.items():
+        for start in range(0, len(indices), at_most):
+            part = indices[start : start + at_most]
+            tokens = torch.tensor([rows[i].tokens for i in part], dtype=torch.int64)
+            position = torch.arange(length)
+            first = torch.tensor([rows[i].start for i in part])[:, None]
+            stop = torch.tensor([rows[i].stop for i in part])[:, None]
+            yield part, tokens, (position >= first) & (position < stop)

@@ -1,0 +1,1 @@
+"""Writing results out: terminal, CSV, JSON Lines. Writes to the stream it is given; knows no networks."""

@@ -1,0 +1,20 @@
+"""What the words of a report mean; printed once, below it."""
+
+BASINS_LEGEND = """
+basin        share of tokens that may be replaced while half of the restarts still return
+memorized    returns, and more strongly than held-out text
+familiar     better known than held-out text; whether it returns is no or unclear
+recoverable  returns, but held-out text of this kind does too
+no evidence  not proof of absence"""
+
+ENTROPY_LEGEND = """
+Judged by surprise, which separates better than entropy.
+familiar     better known than held-out text. Whether it can be rebuilt: uddm-audit basins
+no evidence  not proof of absence"""
+
+NO_VERDICT = """
+No verdict: without text the model cannot have seen, a wide basin or a low entropy may be ordinary. Add
+--heldout FILE ({m} texts need at least {needed:,} held-out ones; more are better)."""
+
+REGIME_LEGEND = """ Intervals cover the choice of samples, not other training runs. This describes the model, not any
+ text: to ask about a text, use  uddm-audit basins MODEL FILE --heldout FILE"""

@@ -1,0 +1,31 @@
+"""Making strings from outside safe for the place where they are shown. Standard library only."""
+
+# Spreadsheets take a cell that starts with one of these as a formula.
+FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
+
+
+def for_terminal(text: str) -> str:
+    """The text with every character that a terminal could act on, or that shows nothing, as a visible escape.
+
+    Control and format characters (bidirectional overrides among them), separators other than the space, surrogates
+    and unassigned code points are replaced; the rest is printable and stays.
+    """
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def for_csv(text: str) -> str:
+    """A text cell that no spreadsheet takes for a formula, and that any UTF-8 file can hold."""
+    text = encodable(text)
+    return "'" + text if text.lstrip(" \"'").startswith(tuple(FORMULA_STARTS)) or "\0" in text else text
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot hold, as visible escapes."""
+    return "".join(_escape(c) if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,1 @@
+"""Intervals, monotone fits, basins from curves, conformal p-values, false discovery control. Arrays of numbers in."""

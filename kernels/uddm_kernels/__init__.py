@@ -1,0 +1,25 @@
+"""Row statistics, reverse steps and keyed random numbers for discrete diffusion over tokens.
+
+Knows tensors; knows nothing of models, files or text. Each kernel is a folder: `reference.py` is float64 and
+readable, `chunked.py` is torch and never holds all (rows, vocabulary) values, and the folder's `__init__` has the
+one function that the rest of the program calls.
+"""
+
+from uddm_kernels.corrupt import corrupt
+from uddm_kernels.head import LinearHead
+from uddm_kernels.linear_stats import linear_stats
+from uddm_kernels.logit_stats import RowStats, logit_stats
+from uddm_kernels.philox import keyed_uniforms, philox4x32
+from uddm_kernels.uniform_step import jump_bound, uniform_step
+
+__all__ = [
+    "LinearHead",
+    "RowStats",
+    "corrupt",
+    "jump_bound",
+    "keyed_uniforms",
+    "linear_stats",
+    "logit_stats",
+    "philox4x32",
+    "uniform_step",
+]

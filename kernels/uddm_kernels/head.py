@@ -1,0 +1,44 @@
+"""The linear output layer of a language model, as the kernels see it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Matrix products of fewer rows take another code path (matrix times vector) and round differently; with at least
+# this many rows a row's result does not depend on how many rows are beside it.
+MIN_ROWS = 16
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """logits = cap(scale * (hidden @ weight.T + bias)), forbidden tokens at -inf.
+
+    weight (V, D); bias (V,) or None; `soft_cap` c means c * tanh(z / c); `forbidden` lists token ids that are never
+    predicted (a mask token, the padded rows of a head). `weight=None`: the hidden rows are logits already.
+    """
+
+    weight: Float[Tensor, "vocab width"] | None
+    bias: Float[Tensor, " vocab"] | None = None
+    scale: float = 1.0
+    soft_cap: float | None = None
+    forbidden: tuple[int, ...] = ()
+
+    def logits(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocab"]:
+        """Logits of a block of rows, in the dtype of `hidden`. The caller keeps the block small."""
+        z = hidden.clone() if self.weight is None else _product(hidden, self.weight, self.bias)
+        if self.scale != 1.0:
+            z *= self.scale
+        if self.soft_cap is not None:
+            z = z.div_(self.soft_cap).tanh_().mul_(self.soft_cap)
+        if self.forbidden:
+            z[:, list(self.forbidden)] = -torch.inf
+        return z
+
+
+def _product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    rows = hidden.shape[0]
+    if rows < MIN_ROWS:
+        hidden = torch.nn.functional.pad(hidden, (0, 0, 0, MIN_ROWS - rows))
+    return torch.nn.functional.linear(hidden, weight, bias)[:rows]

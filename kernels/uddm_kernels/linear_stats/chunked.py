@@ -1,0 +1,38 @@
+"""Head and statistics block by block: the matrix product of a block of rows, then its statistics."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from uddm_kernels.head import MIN_ROWS, LinearHead
+from uddm_kernels.logit_stats import RowStats
+from uddm_kernels.logit_stats.chunked import logit_stats
+
+# Logits held at once: 16 MiB of float32, 128 rows of a 30,000-token vocabulary.
+BLOCK_ELEMENTS = 1 << 22
+
+
+def row_blocks(rows: int, vocab: int) -> Iterator[slice]:
+    """Slices of at most BLOCK_ELEMENTS logits each, and of at least MIN_ROWS rows while there are as many."""
+    step = max(MIN_ROWS, BLOCK_ELEMENTS // vocab)
+    for start in range(0, rows, step):
+        yield slice(start, min(rows, start + step))
+
+
+def linear_stats(
+    hidden: Tensor, head: LinearHead, target: Tensor | None = None, current: Tensor | None = None
+) -> RowStats:
+    """See `uddm_kernels.linear_stats.linear_stats`."""
+    rows = hidden.shape[0]
+    vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
+    stats: RowStats | None = None
+    for part in row_blocks(rows, vocab):
+        block = logit_stats(
+            head.logits(hidden[part]),
+            None if target is None else target[part],
+            None if current is None else current[part],
+        )
+        if stats is None:
+            stats = RowStats.empty(rows, hidden.device, block.lse.dtype)
+        stats.write(part.start, block)
+    return stats if stats is not None else logit_stats(hidden.new_empty(0, vocab), target, current)

@@ -1,0 +1,65 @@
+"""The reverse step in torch, a bounded block of rows at a time; only rows that jump pay for a draw."""
+
+import torch
+from torch import Tensor
+
+from uddm_kernels.head import LinearHead
+from uddm_kernels.linear_stats.chunked import row_blocks
+
+# Tokens in a tile of the two-level draw: the tiles' masses choose a tile, then its own tokens are summed up.
+TILE = 1024
+
+
+def uniform_step(
+    hidden: Tensor,
+    head: LinearHead,
+    current: Tensor,
+    alpha_t: Tensor,
+    alpha_s: Tensor,
+    u: Tensor,
+    v: Tensor,
+    noise_tokens: Tensor,
+) -> Tensor:
+    """See `uddm_kernels.uniform_step.uniform_step`."""
+    vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
+    n = noise_tokens.shape[0]
+    out = current.clone()
+    for part in row_blocks(hidden.shape[0], vocab):
+        logits = head.logits(hidden[part]).float()
+        x = torch.softmax(logits, dim=1)
+        here, a, s = current[part], alpha_t[part], alpha_s[part]
+        own = x.gather(1, here[:, None]).squeeze(1).double()
+        if bool(torch.isnan(own).any()):
+            raise FloatingPointError("the network's logits are not finite")
+        jumps = u[part] < (s - a) / (s * (a * n * own + 1 - a))
+        if n < vocab:
+            jumps &= torch.isin(here, noise_tokens)
+        to_prediction = jumps & (v[part] < s)
+        to_noise = jumps ^ to_prediction
+        # The minimum keeps the last bit of a quotient that rounds up to 1 inside the support.
+        chosen = ((v[part] - s) / (1 - s)).mul(n).nan_to_num(0).long().clamp(0, n - 1)
+        tokens = torch.where(to_noise, noise_tokens[chosen], here)
+        rows = to_prediction.nonzero().squeeze(1)
+        if rows.numel():
+            tokens[rows] = inverse_cdf(x[rows], (v[part] / s)[rows])
+        out[part] = tokens
+    return out
+
+
+def inverse_cdf(x: Tensor, share: Tensor) -> Tensor:
+    """The first token at which the cumulative of x (rows, vocab) exceeds `share` of its total, in two levels."""
+    rows, vocab = x.shape
+    tiles = -(-vocab // TILE)
+    if tiles * TILE != vocab:
+        x = torch.nn.functional.pad(x, (0, tiles * TILE - vocab))
+    x = x.view(rows, tiles, TILE)
+    mass = x.sum(dim=2).double()
+    cumulative = mass.cumsum(dim=1)
+    goal = share * cumulative[:, -1]
+    tile = (cumulative <= goal[:, None]).sum(dim=1).clamp(max=tiles - 1)
+    rest = goal - (cumulative - mass).gather(1, tile[:, None]).squeeze(1)
+    inside = x[torch.arange(rows, device=x.device), tile].double()
+    token = (inside.cumsum(dim=1) <= rest[:, None]).sum(dim=1)
+    # The tile's mass was rounded to float32: a goal past its last token belongs to that token.
+    last = TILE - 1 - (inside > 0).flip(1).to(torch.int8).argmax(dim=1)
+    return tile * TILE + torch.minimum(token, last)
