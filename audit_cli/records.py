@@ -261,6 +261,7 @@ class HeldoutSummary:
     skipped: int
     duplicates: int
     near_duplicates: int
+    too_short: int
     references: int
     median: HeldoutQuantile | None
     best_hundredth: HeldoutQuantile | None

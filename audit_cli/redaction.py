@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +44,16 @@ class Redaction:
 
 
 def masked(text: str) -> str:
-    """All digits blanked, and of each run of letters all but the first two."""
-    text = re.sub(r"[^\W\d_]+", lambda run: run[0][:LETTERS_SHOWN] + "*" * (len(run[0]) - LETTERS_SHOWN), text)
-    return re.sub(r"[\d_]", "*", text)
+    """Of each word (letters, marks, digits) the first two letters; stars for the rest of it."""
+    out, shown = [], 0
+    for c in text:
+        kind = unicodedata.category(c)
+        if kind[0] not in "LMN" and kind != "Cf" and c != "_":
+            shown = 0
+            out.append(c)
+        elif kind[0] == "L" and shown < LETTERS_SHOWN:
+            shown += 1
+            out.append(c)
+        else:
+            out.append("*")
+    return "".join(out)

@@ -3,6 +3,21 @@
 # Spreadsheets take a cell that starts with one of these as a formula.
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
+INVISIBLE = frozenset(
+    chr(c)
+    for first, last in (
+        (0x34F, 0x34F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for c in range(first, last + 1)
+)
+
 
 def for_terminal(text: str) -> str:
     """The text with every character that a terminal could act on, or that shows nothing, as a visible escape.
@@ -10,7 +25,7 @@ def for_terminal(text: str) -> str:
     Control and format characters (bidirectional overrides among them), separators other than the space, surrogates
     and unassigned code points are replaced; the rest is printable and stays.
     """
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
+    return "".join(c if c.isprintable() and c not in INVISIBLE else _escape(c) for c in text)
 
 
 def for_csv(text: str) -> str:

@@ -78,6 +78,7 @@ class References:
     skipped: int
     duplicates: int
     near_duplicates: int
+    too_short: int
 
 
 def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Candidate | Skipped]) -> References:
@@ -96,8 +97,10 @@ def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Ca
             texts[ids] = candidate
     by_band: list[tuple[Row, ...]] = []
     near: set[tuple[int, ...]] = set()
+    fitting: set[tuple[int, ...]] = set()
     for band in among:
         cut = {ids[:n]: (ids, c) for ids, c in texts.items() if (n := band.cut(ids)) is not None}
+        fitting |= {ids for ids, _ in cut.values()}
         pieces = list(cut)
         mine = [row.own for row in rows if len(row.own) in band.lengths]
         same = near_duplicates(pieces, mine)
@@ -111,6 +114,7 @@ def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Ca
         skipped=skipped,
         duplicates=duplicates,
         near_duplicates=len(near),
+        too_short=len(texts) - len(fitting),
     )
 
 

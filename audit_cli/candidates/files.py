@@ -8,6 +8,7 @@ from typing import BinaryIO
 from audit_cli.records import Candidate, Skipped
 
 MAX_LINE_BYTES = 1 << 20
+BOM = b"\xef\xbb\xbf"
 
 
 class CandidateError(Exception):
@@ -22,7 +23,11 @@ def read_candidates(paths: Iterable[Path]) -> Iterator[Candidate | Skipped]:
 
 def _reader(path: Path) -> "LineReader":
     """The reader for a path's suffix."""
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise CandidateError(f"{path}: {error.strerror}") from None
+    if not found:
         raise CandidateError(f"{path}: no such file")
     if not path.is_file():
         raise CandidateError(f"{path}: not a regular file")
@@ -47,17 +52,17 @@ def _read(path: Path, read: "LineReader") -> Iterator[Candidate | Skipped]:
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """Numbered lines without their ends, never more than MAX_LINE_BYTES in memory; None for a longer line."""
+    if file.read(len(BOM)) != BOM:
+        file.seek(0)
     number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
+    # Two bytes more than a line may have: its end.
+    while line := file.readline(MAX_LINE_BYTES + 2):
         number += 1
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-            yield number, None
-        else:
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+        end = line
+        while not end.endswith(b"\n") and (end := file.readline(MAX_LINE_BYTES)):
+            pass
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        yield number, line if len(line) <= MAX_LINE_BYTES else None
 
 
 def _text_line(here: Candidate, line: bytes) -> Candidate | Skipped:
@@ -69,7 +74,7 @@ def _text_line(here: Candidate, line: bytes) -> Candidate | Skipped:
 
 def _json_line(here: Candidate, line: bytes) -> Candidate | Skipped:
     try:
-        data = json.loads(line)
+        data = json.loads(line.decode())
     except UnicodeDecodeError as error:
         return Skipped(here, f"not valid UTF-8 (byte {error.start + 1} of the line)")
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import Schedule
 from audit_cli.models.additive import AdditiveTransformer
 from audit_cli.models.dit import DiT
-from audit_cli.models.time_features import MIN_ROWS
+from audit_cli.models.time_features import MIN_ROWS, in_whole_blocks
 
 
 class NetworkDenoiser:
@@ -36,13 +36,17 @@ class NetworkDenoiser:
 
     @torch.inference_mode()
     def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
-        rows, length = tokens.shape
-        # Too few rows of tokens would take another matrix product and round differently.
-        repeats = -(-MIN_ROWS // (rows * length)) if rows * length < MIN_ROWS else 1
-        if repeats > 1:
-            tokens, t = tokens.repeat(repeats, 1), t.repeat(repeats)
-        hidden: Tensor = self.network(tokens, noise_condition(self.network, self.schedule, t))
-        return hidden[:rows]
+        # Rows are filled up to whole blocks behind a mask: matrix products of few rows, attention over unaligned
+        # memory and the ends of buffers all round differently, and a row must not depend on its place in a batch.
+        length = tokens.shape[1]
+        missing = -length % MIN_ROWS
+        mask = None
+        if missing:
+            tokens = torch.nn.functional.pad(tokens, (0, missing))
+            mask = torch.arange(length + missing, device=tokens.device)[None] < length
+        condition = in_whole_blocks(lambda times: noise_condition(self.network, self.schedule, times), t)
+        hidden: Tensor = self.network(tokens, condition, mask)
+        return hidden[:, :length]
 
 
 def noise_condition(network: AdditiveTransformer | DiT, schedule: Schedule, t: Tensor) -> Tensor:

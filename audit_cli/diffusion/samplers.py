@@ -204,7 +204,9 @@ class Attractor:
             new = _argmax(denoiser, tokens, starts.free, time, moving, batch_size)
             at_fixed_map = time[moving] == T_MIN
             settled = (new == tokens[moving]).all(dim=1) | (new == before[moving]).all(dim=1)
-            before[moving], tokens[moving] = tokens[moving], new
+            # A state before the map stood still is no part of a cycle.
+            before[moving] = torch.where(at_fixed_map[:, None], tokens[moving], -1)
+            tokens[moving] = new
             time[moving] = T_MIN
             moving = moving[~(settled & at_fixed_map)]
             if not moving.numel():

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audit_cli.models.time_features import at_least_min_rows, sinusoids
+from audit_cli.models.time_features import in_whole_blocks, sinusoids
 
 EMBEDDING_STD = 1.0
 LEVEL_SCALE = 1000.0
@@ -52,15 +52,20 @@ class AdditiveTransformer(nn.Module):
         self, tokens: Int64[Tensor, "rows length"], level: Float[Tensor, " rows"], mask: Tensor | None = None
     ) -> Float[Tensor, "rows length width"]:
         """Hidden states after the last norm. `level` is the noise, 1 - alpha; `mask` is true at real tokens."""
-        length = tokens.shape[1]
-        x = self.token_embedding(tokens) + self.position_embedding.weight[:length]
-        x = x + at_least_min_rows(self.time_mlp, sinusoids(LEVEL_SCALE * level, self.config.width))[:, None]
-        position = torch.arange(length, device=tokens.device)
-        distance = position - position[:, None] + self.config.max_length - 1
+        last = self.config.max_length - 1
+        # Positions past the table are padding behind the mask.
+        position = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=last)
+        x = self.token_embedding(tokens) + self.position_embedding(position)
+        x = x + in_whole_blocks(self._time_features, level)[:, None]
+        distance = position - position[:, None] + last
         for block in self.blocks:
             x = block(x, distance, mask)
         out: Tensor = self.norm(x)
         return out
+
+    def _time_features(self, level: Tensor) -> Tensor:
+        features: Tensor = self.time_mlp(sinusoids(LEVEL_SCALE * level, self.config.width))
+        return features
 
 
 class _Block(nn.Module):
@@ -83,9 +88,7 @@ class _Block(nn.Module):
         bias = self.relative_bias[:, distance]
         if mask is not None:
             bias = bias.masked_fill(~mask[:, None, None, :], -torch.inf)
-        else:
-            bias = bias.expand(rows, -1, -1, -1)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(rows, -1, -1, -1))
         x = x + self.attention_out(attended.transpose(1, 2).reshape(rows, length, width))
         out: Tensor = x + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
         return out

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audit_cli.models.time_features import at_least_min_rows, sinusoids
+from audit_cli.models.time_features import in_whole_blocks, sinusoids
 
 SIGMA_FEATURES = 256
 NORM_EPS = 1e-5
@@ -52,7 +52,7 @@ class DiT(nn.Module):
     ) -> Float[Tensor, "rows length width"]:
         """Hidden states as the head sees them. `mask` is true at real tokens; published models never use one."""
         x = self.vocab_embed.embedding[tokens]
-        condition = F.silu(self.sigma_map(sigma))
+        condition = self.sigma_map(sigma)
         cos, sin = _rotary_angles(tokens.shape[1], self.config.width // self.config.heads, tokens.device)
         attend = None if mask is None else mask[:, None, None, :]
         for block in self.blocks:
@@ -75,7 +75,7 @@ class _SigmaMap(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(SIGMA_FEATURES, c), nn.SiLU(), nn.Linear(c, c))
 
     def forward(self, sigma: Tensor) -> Tensor:
-        return at_least_min_rows(self.mlp, sinusoids(sigma, SIGMA_FEATURES))
+        return in_whole_blocks(lambda rows: F.silu(self.mlp(sinusoids(rows, SIGMA_FEATURES))), sigma)
 
 
 def _rotary_angles(length: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, attend: Tensor | None) -> Tensor:
         rows, length, width = x.shape
-        modulation = at_least_min_rows(self.adaLN_modulation, condition)[:, None]
+        modulation = in_whole_blocks(self.adaLN_modulation, condition)[:, None]
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=2)
         qkv = self.attn_qkv(self.norm1(x) * (1 + scale_a) + shift_a)
         q, k, v = qkv.view(rows, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
@@ -139,5 +139,5 @@ class _OutputLayer(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale = at_least_min_rows(self.adaLN_modulation, condition)[:, None].chunk(2, dim=2)
+        shift, scale = in_whole_blocks(self.adaLN_modulation, condition)[:, None].chunk(2, dim=2)
         return self.norm_final(x) * (1 + scale) + shift

@@ -1,11 +1,13 @@
 """Sinusoidal features of a scalar, and rows that do not depend on how many are beside them."""
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-# Matrix products of fewer rows round differently (see `uddm_kernels.head.MIN_ROWS`).
+# Matrix products of fewer rows round differently (see `uddm_kernels.head.MIN_ROWS`), and elementwise functions
+# compute the end of a buffer by other instructions than the rest: in blocks of 16 rows a row has neither.
 MIN_ROWS = 16
 
 
@@ -17,11 +19,10 @@ def sinusoids(value: Tensor, features: int, longest: float = 10_000.0) -> Tensor
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def at_least_min_rows(module: nn.Module, rows: Tensor) -> Tensor:
-    """`module(rows)`, computed on at least MIN_ROWS rows, so that a row's result is the same in any batch."""
+def in_whole_blocks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """`function(rows)`, computed on a multiple of MIN_ROWS rows, so that a row's result is the same in any batch."""
     count = rows.shape[0]
-    if count >= MIN_ROWS:
-        out: Tensor = module(rows)
-        return out
-    padded: Tensor = module(torch.nn.functional.pad(rows, (0, 0, 0, MIN_ROWS - count)))
-    return padded[:count]
+    missing = -count % MIN_ROWS
+    if not missing:
+        return function(rows)
+    return function(torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]))[:count]

@@ -6,6 +6,7 @@ leave-one-out law, 2 to 6 for a posterior law, whatever V and however sharp the 
 """
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def check_law(
     length = min(denoiser.max_length, max((len(text) for text in texts), default=denoiser.max_length), 128)
     medians = [_median_contrast(denoiser, rng.choice(support, (probes, length)), rng)]
     by_length: dict[int, list[Sequence[int]]] = {}
-    for text in texts[:probes]:
+    # Few texts are probed in many places: a median over two probes says nothing.
+    for text in islice(cycle(texts), probes if texts else 0):
         by_length.setdefault(len(text), []).append(text)
     contrasts = [_contrasts(denoiser, np.array(group), rng) for group in by_length.values()]
     if contrasts:
@@ -53,7 +55,7 @@ def _contrasts(denoiser: Denoiser, rows: np.ndarray, rng: np.random.Generator) -
     """One contrast a row."""
     count, length = rows.shape
     support: np.ndarray = denoiser.noise_tokens.cpu().numpy()
-    position = rng.integers(0, length, count)
+    position = rng.integers(0, length, size=(count,))
     n = len(support)
     first = rng.integers(0, n, size=(count,))
     second = (first + rng.integers(1, n, size=(count,))) % n

@@ -176,7 +176,7 @@ def metadata(report: AuditReport) -> str:
         if report.heldout is None
         else {
             field: getattr(report.heldout, field)
-            for field in ("given", "measured", "skipped", "duplicates", "near_duplicates", "references")
+            for field in ("given", "measured", "skipped", "duplicates", "near_duplicates", "too_short", "references")
         },
         "regime": None if report.regime is None else str(report.regime.regime or "none"),
     }

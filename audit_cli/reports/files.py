@@ -22,7 +22,7 @@ def write_csv(rows: Iterable[Cells], file: TextIO) -> None:
     writer = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer = csv.DictWriter(file, list(row), lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
             writer.writeheader()
         writer.writerow({name: _csv_cell(value) for name, value in row.items()})
 

@@ -149,6 +149,7 @@ def _heldout_words(report: AuditReport) -> str:
             (held.skipped, "unusable"),
             (held.duplicates, "twice"),
             (held.near_duplicates, "like a candidate"),
+            (held.too_short, "too short"),
         )
         if count
     ]

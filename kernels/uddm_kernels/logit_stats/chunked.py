@@ -38,27 +38,27 @@ def _block(z: Tensor, target: Tensor | None, current: Tensor | None) -> RowStats
     stats = RowStats.empty(rows, z.device, z.dtype)
     best, top = z.max(dim=1, keepdim=True)  # NaN wins
     bad = ~torch.isfinite(best.squeeze(1))
-    d = z.sub_(best)
+    # Ranks and the second come from the logits: differences to a far maximum round to ties.
     for tokens, logp, rank in (
         (target, stats.target_logp, stats.target_rank),
         (current, stats.current_logp, stats.current_rank),
     ):
         if tokens is not None:
-            own = d.gather(1, tokens[:, None])
-            logp.copy_(own.squeeze(1))
-            rank.copy_(_rank(d, own, tokens))
-    d.scatter_(1, top, -torch.inf)
+            own = z.gather(1, tokens[:, None])
+            logp.copy_((own - best).squeeze(1))
+            rank.copy_(_rank(z, own, tokens))
+    z.scatter_(1, top, -torch.inf)
     if vocab > 1:
-        second, token = d.max(dim=1)
+        second, token = z.max(dim=1)
         # Where all others are forbidden, argmax may name the best token again: take the lowest other id.
         stats.second_token.copy_(torch.where(token == top.squeeze(1), (token == 0).long(), token))
-        stats.second_logp.copy_(second)
-    d.clamp_(min=LOWEST)
+        stats.second_logp.copy_(second - best.squeeze(1))
+    d = z.sub_(best).clamp_(min=LOWEST)
     weight = d.exp()
-    q = weight.sum(dim=1)
+    q = _row_sums(weight)
     log_mass = torch.log1p(q)
     stats.lse.copy_(best.squeeze(1) + log_mass)
-    stats.entropy.copy_(log_mass - weight.mul_(d).sum(dim=1) / (1 + q))
+    stats.entropy.copy_(log_mass - _row_sums(weight.mul_(d)) / (1 + q))
     stats.top_token.copy_(top.squeeze(1))
     stats.top_logp.copy_(-log_mass)
     for logp in (stats.second_logp, stats.target_logp, stats.current_logp):
@@ -68,6 +68,11 @@ def _block(z: Tensor, target: Tensor | None, current: Tensor | None) -> RowStats
         for name in stats.__dataclass_fields__:
             getattr(stats, name)[bad] = getattr(nothing, name)
     return stats
+
+
+def _row_sums(x: Tensor) -> Tensor:
+    """Sums along rows that round alike however many rows there are: torch splits a lone sum among threads."""
+    return x.sum(dim=1) if x.shape[0] > 1 else x.expand(2, -1).sum(dim=1)[:1]
 
 
 def _rank(d: Tensor, own: Tensor, tokens: Tensor) -> Tensor:

@@ -49,10 +49,11 @@ def uniform_step(
 def inverse_cdf(x: Tensor, share: Tensor) -> Tensor:
     """The first token at which the cumulative of x (rows, vocab) exceeds `share` of its total, in two levels."""
     rows, vocab = x.shape
-    tiles = -(-vocab // TILE)
-    if tiles * TILE != vocab:
-        x = torch.nn.functional.pad(x, (0, tiles * TILE - vocab))
-    x = x.view(rows, tiles, TILE)
+    width = min(TILE, vocab)
+    tiles = -(-vocab // width)
+    if tiles * width != vocab:
+        x = torch.nn.functional.pad(x, (0, tiles * width - vocab))
+    x = x.view(rows, tiles, width)
     mass = x.sum(dim=2).double()
     cumulative = mass.cumsum(dim=1)
     goal = share * cumulative[:, -1]
@@ -61,5 +62,5 @@ def inverse_cdf(x: Tensor, share: Tensor) -> Tensor:
     inside = x[torch.arange(rows, device=x.device), tile].double()
     token = (inside.cumsum(dim=1) <= rest[:, None]).sum(dim=1)
     # The tile's mass was rounded to float32: a goal past its last token belongs to that token.
-    last = TILE - 1 - (inside > 0).flip(1).to(torch.int8).argmax(dim=1)
-    return tile * TILE + torch.minimum(token, last)
+    last = width - 1 - (inside > 0).flip(1).to(torch.int8).argmax(dim=1)
+    return tile * width + torch.minimum(token, last)

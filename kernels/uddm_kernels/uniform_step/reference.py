@@ -37,6 +37,8 @@ def uniform_step(
         bias=None if head.bias is None else head.bias.double(),
     )
     x = exact.logits(hidden.double()).softmax(dim=1)
+    if bool(torch.isnan(x).any()):
+        raise FloatingPointError("the network's logits are not finite")
     n = noise_tokens.shape[0]
     out = current.clone()
     for i, token in enumerate(current.tolist()):
@@ -48,5 +50,5 @@ def uniform_step(
             cumulative = x[i].cumsum(0)
             out[i] = int((cumulative <= float(v[i]) / s * float(cumulative[-1])).sum())
         else:
-            out[i] = noise_tokens[int((float(v[i]) - s) / (1 - s) * n)]
+            out[i] = noise_tokens[min(n - 1, int((float(v[i]) - s) / (1 - s) * n))]
     return out

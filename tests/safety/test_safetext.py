@@ -1,0 +1,128 @@
+"""Strings from outside, made safe for a terminal, a spreadsheet and a UTF-8 file."""
+
+import csv
+import io
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from audit_cli.reports.files import write_csv, write_jsonl
+from audit_cli.safetext import encodable, for_csv, for_terminal
+
+ANY_TEXT = st.text(st.characters())  # surrogates, controls and unassigned code points included
+HOSTILE = st.text(st.sampled_from("=+-@\t\r\n＝＋－＠ '\"\0;,a1\x1b\x9b\u202e\u2066\ud800\ufeff"))
+PRINTABLE_ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))
+BLOCK = 0x1000
+# Unicode's Default_Ignorable_Code_Point, as far as Python calls them printable: letters and marks that show nothing.
+INVISIBLE_RANGES = [(0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x3164, 0x3164)]
+INVISIBLE_RANGES += [(0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF)]
+INVISIBLE = {chr(code) for first, last in INVISIBLE_RANGES for code in range(first, last + 1)}
+
+
+@pytest.mark.parametrize("start", range(0, sys.maxunicode + 1, 0x10000))
+def test_no_code_point_reaches_a_terminal_unless_it_is_printable(start):
+    for first in range(start, start + 0x10000, BLOCK):
+        text = "".join(map(chr, range(first, first + BLOCK)))
+        shown = for_terminal(text)
+        assert shown.isprintable()
+        # Escapes are ASCII; everything else stands as it was, unless it shows nothing.
+        printable = {c for c in text if ord(c) > 0x7E and c.isprintable()}
+        kept = {c for c in shown if ord(c) > 0x7E}
+        assert printable - INVISIBLE <= kept <= printable
+
+
+@given(ANY_TEXT)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_terminal_gets_no_control_no_override_and_no_line_break(text):
+    shown = for_terminal(text)
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    assert len(shown.splitlines()) <= 1
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\rb\nc\td", "a\\x0db\\x0ac\\x09d"),
+        ("evil\u202etxt.exe", "evil\\u202etxt.exe"),
+        ("\u2066x\u2069", "\\u2066x\\u2069"),
+        ("\x7f\x00", "\\x7f\\x00"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("no\u00a0break", "no\\xa0break"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+        ("Grüße, 世界 👋", "Grüße, 世界 👋"),
+    ],
+)
+def test_what_a_terminal_could_act_on_becomes_a_visible_escape(text, shown):
+    assert for_terminal(text) == shown
+
+
+def test_letters_and_marks_that_show_nothing_become_a_visible_escape():
+    assert [hex(ord(c)) for c in sorted(INVISIBLE) if not for_terminal(f"a{c}b").isascii()] == []
+
+
+@given(PRINTABLE_ASCII)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_printable_ascii_is_shown_as_it_is(text):
+    assert for_terminal(text) == text
+    assert encodable(text) == text
+
+
+@given(st.one_of(ANY_TEXT, HOSTILE))
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_no_cell_begins_like_a_formula(text):
+    cell = for_csv(text)
+    # Spreadsheets drop NULs, and trim spaces and quotes, before they look.
+    assert not cell.startswith(tuple("=+-@\t\r\n＝＋－＠"))
+    assert cell.startswith("'") or cell.replace("\0", "").strip(" \"'")[:1] not in tuple("=+-@＝＋－＠")
+    assert cell in (encodable(text), "'" + encodable(text))
+    cell.encode()
+
+
+@given(st.text(st.characters(min_codepoint=0x21, categories=("L", "N", "S", "Z")), min_size=1))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_a_harmless_cell_is_left_as_it_is(text):
+    text = "a" + text
+    assert for_csv(text) == text
+
+
+def as_csv(rows):
+    file = io.StringIO(newline="")
+    write_csv(rows, file)
+    # As from a file on disk: UTF-8 bytes, line ends untouched.
+    return io.StringIO(file.getvalue().encode().decode(), newline="")
+
+
+@given(st.lists(st.one_of(ANY_TEXT, HOSTILE), min_size=1, max_size=5))
+@example(["two\rlines"])
+@example(['"', "a,b", "a\nb", "\0"])
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_any_text_comes_back_from_a_csv_file_cell_for_cell(texts):
+    read = list(csv.DictReader(as_csv([{"line": i, "text": text, "end": 1.5} for i, text in enumerate(texts)])))
+    assert [row["text"] for row in read] == [for_csv(text) for text in texts]
+    assert [row["line"] for row in read] == [str(i) for i in range(len(texts))]
+    assert {row["end"] for row in read} == {"1.5"}
+
+
+@given(st.lists(ANY_TEXT, min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_text_is_one_ascii_line_of_json(texts):
+    file = io.StringIO()
+    write_jsonl([{"text": text} for text in texts], file)
+    assert file.getvalue().isascii()
+    assert len(file.getvalue().splitlines()) == len(texts)
+
+
+@given(ANY_TEXT)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_encodable_text_is_the_text_with_escapes_for_lone_surrogates_only(text):
+    safe = encodable(text)
+    assert safe.encode().decode() == safe
+    expected = "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cs" else c for c in text)
+    assert safe == expected
