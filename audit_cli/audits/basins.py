@@ -91,7 +91,8 @@ def audit_basins(
     probe = settings.probe(model)
     found = candidate_rows(model, candidates)
     law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
-    measured = list(watched(watch, "texts", len(found.rows), probe.measure(model.denoiser, found.rows)))
+    denoiser = watched(model.denoiser, watch, "texts", len(found.rows) * probe.evaluations())
+    measured = list(probe.measure(denoiser, found.rows))
     if settings.protocol != "paper":
         measured = _look_again(model, probe, found.rows, measured)
     basins = [None if isinstance(m, Skipped) else basin_of(m) for m in measured]
@@ -161,13 +162,13 @@ def _judge(
         return dict(zip(indices, unjudged(scored, BASIN_SURPRISE), strict=True)), None, 0
     texts = reference_rows(model, rows, heldout)
     probe = replace(settings, argmax=False, per_token=False).probe(model)
-    watch.stage("held-out texts", sum(map(len, texts.rows)))
+    count = sum(map(len, texts.rows))
+    denoiser = watched(model.denoiser, watch, "held-out texts", count * probe.evaluations())
     references: list[list[Reference]] = []
     failed = spent = 0
     for band in texts.rows:
         kept = []
-        for m in probe.measure(model.denoiser, band):
-            watch.advance()
+        for m in probe.measure(denoiser, band):
             if isinstance(m, Skipped):
                 failed += 1
                 continue

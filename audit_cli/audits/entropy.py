@@ -66,7 +66,8 @@ def audit_entropy(
     found = candidate_rows(model, candidates)
     law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
     probe = settings.probe()
-    measured = list(watched(watch, "texts", len(found.rows), probe.measure(model.denoiser, found.rows)))
+    denoiser = watched(model.denoiser, watch, "texts", sum(map(probe.evaluations, found.rows)))
+    measured = list(probe.measure(denoiser, found.rows))
     judged, held = _judge(model, found.rows, measured, heldout, settings, law, watch)
     results = found.results(
         measured,
@@ -102,12 +103,13 @@ def _judge(
         scored = [Scored(surprise_score(m), None, 0) for _, m in good]
         return dict(zip((i for i, _ in good), unjudged(scored, SURPRISE), strict=True)), None
     texts = reference_rows(model, rows, heldout)
-    watch.stage("held-out texts", sum(map(len, texts.rows)))
+    probe = replace(settings, per_token=False).probe()
+    total = sum(probe.evaluations(row) for band in texts.rows for row in band)
+    denoiser = watched(model.denoiser, watch, "held-out texts", total)
     references, failed = [], 0
     for band in texts.rows:
         kept = []
-        for m in replace(settings, per_token=False).probe().measure(model.denoiser, band):
-            watch.advance()
+        for m in probe.measure(denoiser, band):
             if isinstance(m, Skipped):
                 failed += 1
             else:
@@ -129,15 +131,10 @@ def _own_samples(
     """The model's own samples as results, and the regime they speak for."""
     if not settings.samples:
         return None, []
+    steps = settings.sample_steps + 1
+    denoiser = watched(model.denoiser, watch, "samples", settings.samples * steps)
     rows = list(
-        watched(
-            watch,
-            "samples",
-            settings.samples,
-            generate(
-                model.denoiser, settings.samples, settings.sample_steps, settings.seed, batch_size=settings.batch_size
-            ),
-        )
+        generate(denoiser, settings.samples, settings.sample_steps, settings.seed, batch_size=settings.batch_size)
     )
     results, kept, tokens = [], [], []
     for row, m in zip(rows, settings.probe().measure(model.denoiser, rows), strict=True):

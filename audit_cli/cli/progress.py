@@ -1,10 +1,10 @@
-"""Progress on stderr: a bar a stage, with counts and the time left."""
+"""Progress on stderr: a bar a stage, with the share done and the time left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from audit_cli.audits import Watch
 
@@ -16,18 +16,18 @@ class ProgressWatch(Watch):
         self.progress = progress
         self.task = progress.add_task("starting", total=None)
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, evaluations: int) -> None:
         self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(name, total=total)
+        self.task = self.progress.add_task(name, total=evaluations)
 
-    def advance(self, units: int = 1) -> None:
-        self.progress.advance(self.task, units)
+    def advance(self, evaluations: int) -> None:
+        self.progress.advance(self.task, evaluations)
 
 
 @contextmanager
 def terminal_progress() -> Iterator[Watch]:
     """Bars on stderr while the context lasts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=Console(stderr=True), transient=True) as progress:
         yield ProgressWatch(progress)

@@ -35,6 +35,10 @@ class Sampler(Protocol):
 
     name: ClassVar[str]
 
+    def evaluations(self, start: float) -> int:
+        """At most how many network evaluations a row from time `start` takes; a guess where that is open."""
+        ...
+
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome: ...
 
 
@@ -67,6 +71,9 @@ class Ancestral:
     snap: bool = False
     thin: bool = True
     name: ClassVar[str] = "ancestral"
+
+    def evaluations(self, start: float) -> int:
+        return len(time_grid(start, self.steps, self.noise_removal, self.snap)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
         if denoiser.law is not Law.LEAVE_ONE_OUT:
@@ -193,6 +200,9 @@ class Attractor:
     max_iterations: int = 64
     name: ClassVar[str] = "attractor"
 
+    def evaluations(self, start: float) -> int:
+        return 4
+
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
         tokens = starts.tokens.clone()
         before = torch.full_like(tokens, -1)
@@ -220,6 +230,9 @@ class OneShot:
 
     name: ClassVar[str] = "one-shot"
 
+    def evaluations(self, start: float) -> int:
+        return 1
+
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
         rows = torch.arange(starts.tokens.shape[0], device=starts.tokens.device)
         tokens = _argmax(denoiser, starts.tokens, starts.free, starts.time, rows, batch_size)
@@ -245,6 +258,9 @@ class PosteriorArgmax:
     noise_removal: bool = True
     snap: bool = False
     name: ClassVar[str] = "posterior-argmax"
+
+    def evaluations(self, start: float) -> int:
+        return len(time_grid(start, self.steps, self.noise_removal, self.snap)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
         if denoiser.law is not Law.LEAVE_ONE_OUT:

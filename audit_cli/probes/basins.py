@@ -37,6 +37,10 @@ class BasinProbe:
     per_token: bool = False
     batch_size: int | None = None
 
+    def evaluations(self) -> int:
+        """About how many network evaluations a text takes."""
+        return 1 + self.restarts * sum(self.sampler.evaluations(t) + self.argmax for t in self.times)
+
     def measure(self, denoiser: Denoiser, rows: Iterable[Row]) -> Iterator[BasinMeasurement | Skipped]:
         """One result a row, in order, as the rows come."""
         for window in windows(rows):

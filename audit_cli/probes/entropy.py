@@ -38,6 +38,10 @@ class EntropyProbe:
     per_token: bool = False
     batch_size: int | None = None
 
+    def evaluations(self, row: Row) -> int:
+        """How many network evaluations a row takes."""
+        return max(1, self.draws) * (len(row.own) if self.prefix else 1)
+
     def measure(self, denoiser: Denoiser, rows: Iterable[Row]) -> Iterator[EntropyMeasurement | Skipped]:
         """One result a row, in order, as the rows come."""
         for window in windows(rows):
@@ -122,7 +126,7 @@ class EntropyProbe:
             margin_mean=float(margin.mean()),
             vanishing_share=float((mean_h < VANISHING_NATS).double().mean()),
             longest_sure_run=longest_run(mean_s < SURE_NATS),
-            evaluations=len(entropy) * (len(row.own) if self.prefix else 1),
+            evaluations=self.evaluations(row),
             per_token=tokens if self.per_token else None,
         )
 

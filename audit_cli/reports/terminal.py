@@ -30,7 +30,11 @@ from audit_cli.statistics.conformal import references_needed
 RULED = Box("    \n    \n -- \n    \n -- \n -- \n    \n -- \n", ascii=True)
 ROWS_SHOWN = 20
 EXCERPT_CELLS = 28
-NO_SURPRISE_BELOW, NO_EXCERPT_BELOW = 90, 74
+LEAST_EXCERPT, LEAST_NAME = 8, 12
+NO_SURPRISE_BELOW = 90
+# Cells of the columns beside the text, by the first word of their header.
+BASINS_WIDTHS = {"returned": 21, "basin": 16, "surprise": 10, "q": 6, "verdict": 14, "": 10}
+ENTROPY_WIDTHS = {"entropy": 10, "surprise": 10, "vanishing tokens": 16, "q": 6, "verdict": 14, "": 10}
 STYLES = {
     Verdict.MEMORIZED: "bold red",
     Verdict.FAMILIAR: "red",
@@ -164,7 +168,7 @@ def _basins_table(
     judged = report.heldout is not None
     restarts = 1 if report.run.settings["protocol"] == "paper" else int(str(report.run.settings["restarts"]))
     surprise = width >= NO_SURPRISE_BELOW
-    table = Table(box=RULED, padding=(0, 1), pad_edge=False, show_edge=True)
+    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
     table.add_column(
         f"returned, of {restarts}, after\n" + _cells([f"{level:.0%}" for level in report.levels]), no_wrap=True
@@ -175,9 +179,10 @@ def _basins_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
+    room = width - _width_of(table, BASINS_WIDTHS | {"returned": max(21, 5 * len(report.levels))})
     for result in _shown(report, show_all):
         m = result.basin_measurement
-        cells: list[str | Text] = [_name(result, redaction, width)]
+        cells: list[str | Text] = [_name(result, redaction, room)]
         if m is None:
             cells += ["", "", *([""] if surprise else [])]
         else:
@@ -189,7 +194,7 @@ def _basins_table(
         table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes, table)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
-        for name, quantile in _quantiles(report):
+        for name, quantile in _quantiles(report, room):
             basin = "" if quantile.basin is None else _share_above(quantile.basin, report.levels)
             cells = [name, _cells([f"{r:g}" for r in quantile.returned]), basin]
             table.add_row(*cells, *([_nats(quantile.surprise, bits)] if surprise else []), style="dim")
@@ -200,7 +205,7 @@ def _entropy_table(
     report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "_Notes", bits: bool
 ) -> Table:
     judged = report.heldout is not None
-    table = Table(box=RULED, padding=(0, 1), pad_edge=False)
+    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
     table.add_column("entropy\n" + _unit(bits), justify="right", no_wrap=True)
     table.add_column("surprise\n" + _unit(bits), justify="right", no_wrap=True)
@@ -208,9 +213,10 @@ def _entropy_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
+    room = width - _width_of(table, ENTROPY_WIDTHS)
     for result in _shown(report, show_all):
         m = result.entropy
-        cells: list[str | Text] = [_name(result, redaction, width)]
+        cells: list[str | Text] = [_name(result, redaction, room)]
         if m is None:
             cells += ["", "", ""]
         else:
@@ -218,7 +224,7 @@ def _entropy_table(
         table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes, table)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
-        for name, quantile in _quantiles(report):
+        for name, quantile in _quantiles(report, room):
             table.add_row(
                 name,
                 _nats(quantile.entropy, bits),
@@ -303,10 +309,10 @@ def _verdict_cells(result: TextResult, notes: _Notes) -> tuple[str, Text]:
         return "", Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim")
     verdict = judgement.verdict
     words = str(verdict).upper() if verdict in (Verdict.MEMORIZED, Verdict.FAMILIAR) else str(verdict)
-    note = f" {notes.mark(judgement.reason, _where(result))}" if judgement.reason else ""
-    same = f" (as {for_terminal(result.duplicate_of)})" if result.duplicate_of else ""
+    reason = f"the same text as {result.duplicate_of}" if result.duplicate_of else judgement.reason
+    note = f" {notes.mark(reason, _where(result))}" if reason else ""
     q = "" if judgement.q_value is None else _probability(judgement.q_value)
-    return q, Text.assemble((words, STYLES[verdict]), note + same)
+    return q, Text.assemble((words, STYLES[verdict]), note)
 
 
 def _skip_note(result: TextResult, notes: _Notes, table: Table) -> tuple[Text, ...]:
@@ -318,28 +324,42 @@ def _skip_note(result: TextResult, notes: _Notes, table: Table) -> tuple[Text, .
     return (Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim"),)
 
 
-def _name(result: TextResult, redaction: Redaction, width: int) -> Text:
-    where = _where(result)
-    if width < NO_EXCERPT_BELOW:
-        return Text(where)
+def _width_of(table: Table, widths: dict[str, int]) -> int:
+    """Cells that a table's columns other than the first take, with the space between them; none of them shrinks."""
+    total = 2
+    for column in table.columns[1:]:
+        column.min_width = widths[str(column.header).split("\n")[0].split(",")[0]]
+        total += column.min_width + 2
+    return total
+
+
+def _name(result: TextResult, redaction: Redaction, room: int) -> Text:
+    """Where the text stands and, in what is left of `room` cells, what may be shown of it."""
+    where = Text(_where(result))
+    left = room - where.cell_len - 2
     if redaction.show in (ShowText.EXCERPT, ShowText.FULL):
-        shown = for_terminal(redaction.text(result.candidate.text))
-        excerpt = Text(shown, style="cyan")
-        if redaction.show is ShowText.EXCERPT or width < 2 * len(shown):
-            excerpt.truncate(EXCERPT_CELLS, overflow="ellipsis")
-        return Text.assemble(where, "  ", excerpt)
-    return Text.assemble(where, "  ", (result.fingerprint, "dim")) if result.fingerprint else Text(where)
+        shown = Text(for_terminal(redaction.text(result.candidate.text)), style="cyan")
+    else:
+        shown = Text(result.fingerprint, style="dim")
+    if redaction.show is not ShowText.FULL:
+        left = min(left, EXCERPT_CELLS)
+    if left < LEAST_EXCERPT or not shown:
+        # The end has the line number.
+        cut = max(room, LEAST_NAME)
+        return where if where.cell_len <= cut else Text("…" + where.plain[1 - cut :])
+    shown.truncate(left, overflow="ellipsis")
+    return Text.assemble(where, "  ", shown)
 
 
 def _where(result: TextResult) -> str:
     return for_terminal(result.candidate.id)
 
 
-def _quantiles(report: AuditReport) -> Iterator[tuple[str, HeldoutQuantile]]:
+def _quantiles(report: AuditReport, room: int) -> Iterator[tuple[str, HeldoutQuantile]]:
     held = report.heldout
     if held is not None and held.median is not None and held.best_hundredth is not None:
-        yield "held-out, median", held.median
-        yield "held-out, best 1 in 100", held.best_hundredth
+        words = ("held-out, median", "held-out, best 1 in 100") if room >= 23 else ("median", "best 1 in 100")
+        yield from zip(words, (held.median, held.best_hundredth), strict=True)
 
 
 def _regime(report: AuditReport, legend: bool, bits: bool) -> RenderableType:

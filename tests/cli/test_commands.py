@@ -53,7 +53,7 @@ def test_basins_prints_verdicts_counts_and_heldout_lines(lines, some_heldout):
 
 def test_without_a_terminal_no_text_is_shown(lines, some_heldout, tmp_path):
     text = lines.read_text()
-    words = {w for w in re.findall(r"[A-Za-z]{5,}", text)}
+    words = set(re.findall(r"[A-Za-z]{5,}", text))
     outputs = ["-o", tmp_path / "a.csv", "-o", tmp_path / "a.jsonl"]
     done = uddm("basins", MEMORIZING, lines, "--heldout", some_heldout, *QUICK, *outputs)
     written = "".join(p.read_text() for p in tmp_path.glob("a.*"))

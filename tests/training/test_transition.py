@@ -22,7 +22,7 @@ SETTINGS = BasinSettings(levels=(0.1, 0.25, 0.5), restarts=8)
 
 
 def texts(name, count, skip=0):
-    return [c for c in read_candidates([EXAMPLES / name])][skip : skip + count]
+    return list(read_candidates([EXAMPLES / name]))[skip : skip + count]
 
 
 def recovery(report, level):
