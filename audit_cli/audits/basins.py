@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from audit_cli.audits.heldout import Reference, reference, summary
+from audit_cli.audits.heldout import Reference, reference, summary, too_few
 from audit_cli.audits.provenance import run_info
-from audit_cli.audits.texts import candidate_rows, reference_rows
+from audit_cli.audits.texts import References, candidate_rows, reference_rows
 from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
@@ -90,13 +90,17 @@ def audit_basins(
     begun = time.monotonic()
     probe = settings.probe(model)
     found = candidate_rows(model, candidates)
+    texts = None if heldout is None else reference_rows(model, found.rows, heldout)
+    warnings = too_few(texts, len(found.rows), settings.fdr) if texts else ()
+    for warning in warnings:
+        watch.warn(warning)
     law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
     denoiser = watched(model.denoiser, watch, "texts", len(found.rows) * probe.evaluations())
     measured = list(probe.measure(denoiser, found.rows))
     if settings.protocol != "paper":
         measured = _look_again(model, probe, found.rows, measured)
     basins = [None if isinstance(m, Skipped) else basin_of(m) for m in measured]
-    judged, held, spent = _judge(model, found.rows, measured, heldout, settings, law, watch)
+    judged, held, spent = _judge(model, measured, texts, settings, law, watch)
     results = found.results(
         measured,
         redaction,
@@ -117,6 +121,7 @@ def audit_basins(
         fdr=settings.fdr,
         levels=tuple(level_at(model.denoiser.schedule, t) for t in probe.times),
         heldout=held,
+        warnings=warnings,
     )
 
 
@@ -144,9 +149,8 @@ def _look_again(
 
 def _judge(
     model: LoadedModel,
-    rows: list[Row],
     measured: list[BasinMeasurement | Skipped],
-    heldout: Iterable[Candidate | Skipped] | None,
+    texts: References | None,
     settings: BasinSettings,
     law: LawCheckResult,
     watch: Watch,
@@ -157,10 +161,9 @@ def _judge(
     scores = [basin_surprise_score(m, vocab) for _, m in good]
     back = [returns(m.deciding) for _, m in good]
     indices = [i for i, _ in good]
-    if heldout is None:
+    if texts is None:
         scored = [Scored(s, r, 0) for s, r in zip(scores, back, strict=True)]
         return dict(zip(indices, unjudged(scored, BASIN_SURPRISE), strict=True)), None, 0
-    texts = reference_rows(model, rows, heldout)
     probe = replace(settings, argmax=False, per_token=False).probe(model)
     count = sum(map(len, texts.rows))
     denoiser = watched(model.denoiser, watch, "held-out texts", count * probe.evaluations())

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from audit_cli.audits.heldout import reference, summary
+from audit_cli.audits.heldout import reference, summary, too_few
 from audit_cli.audits.provenance import run_info
-from audit_cli.audits.texts import candidate_rows, reference_rows
+from audit_cli.audits.texts import References, candidate_rows, reference_rows
 from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
@@ -22,7 +22,6 @@ from audit_cli.records import (
     Judgement,
     LawCheckResult,
     RegimeReport,
-    Row,
     Skipped,
     Status,
     TextResult,
@@ -64,11 +63,15 @@ def audit_entropy(
     watch = watch or Watch()
     begun = time.monotonic()
     found = candidate_rows(model, candidates)
+    texts = None if heldout is None else reference_rows(model, found.rows, heldout)
+    warnings = too_few(texts, len(found.rows), settings.fdr) if texts else ()
+    for warning in warnings:
+        watch.warn(warning)
     law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
     probe = settings.probe()
     denoiser = watched(model.denoiser, watch, "texts", sum(map(probe.evaluations, found.rows)))
     measured = list(probe.measure(denoiser, found.rows))
-    judged, held = _judge(model, found.rows, measured, heldout, settings, law, watch)
+    judged, held = _judge(model, measured, texts, settings, law, watch)
     results = found.results(
         measured,
         redaction,
@@ -84,25 +87,24 @@ def audit_entropy(
         results=tuple(results),
         fdr=settings.fdr,
         heldout=held,
+        warnings=warnings,
         regime=report,
     )
 
 
 def _judge(
     model: LoadedModel,
-    rows: list[Row],
     measured: list[EntropyMeasurement | Skipped],
-    heldout: Iterable[Candidate | Skipped] | None,
+    texts: References | None,
     settings: EntropySettings,
     law: LawCheckResult,
     watch: Watch,
 ) -> tuple[dict[int, Judgement], HeldoutSummary | None]:
     """A judgement for every row that could be measured, by its index."""
     good = [(i, m) for i, m in enumerate(measured) if isinstance(m, EntropyMeasurement)]
-    if heldout is None:
+    if texts is None:
         scored = [Scored(surprise_score(m), None, 0) for _, m in good]
         return dict(zip((i for i, _ in good), unjudged(scored, SURPRISE), strict=True)), None
-    texts = reference_rows(model, rows, heldout)
     probe = replace(settings, per_token=False).probe()
     total = sum(probe.evaluations(row) for band in texts.rows for row in band)
     denoiser = watched(model.denoiser, watch, "held-out texts", total)

@@ -1,5 +1,6 @@
 """The held-out text of a run in two lines: an ordinary text, and one in a hundred."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from audit_cli.audits.texts import References
 from audit_cli.records import EntropyMeasurement, HeldoutQuantile, HeldoutSummary
+from audit_cli.statistics.conformal import references_needed
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,22 @@ class Reference:
 
 def reference(score: float, measured: EntropyMeasurement, returned: tuple[int, ...], basin: float | None) -> Reference:
     return Reference(score, measured.entropy_mean, measured.surprise_mean, measured.vanishing_share, returned, basin)
+
+
+def too_few(texts: References, candidates: int, fdr: float) -> tuple[str, ...]:
+    """What cannot be found with so few held-out texts, said before anything is measured."""
+    fewest = min((len(band) for band in texts.rows), default=0)
+    if not candidates or fewest >= references_needed(candidates, 1, fdr):
+        return ()
+    smallest = f"with {fewest} held-out texts the smallest possible p is {1 / (fewest + 1):.2g}"
+    if fewest < references_needed(1, 1, fdr):
+        needed = references_needed(candidates, 1, fdr)
+        return (f"{smallest}, so nothing can be found at --fdr {fdr:g}; {needed:,} are needed for a lone finding",)
+    together = math.ceil(candidates / (fdr * (fewest + 1)) - 1e-9)
+    return (
+        f"{smallest}: of {candidates} candidates at least {together} must stand out together to be found; "
+        f"a lone finding needs {references_needed(candidates, 1, fdr):,}",
+    )
 
 
 def summary(texts: References, measured: Sequence[Sequence[Reference]], failed: int) -> HeldoutSummary:

@@ -17,6 +17,9 @@ class Watch:
     def advance(self, evaluations: int) -> None:
         """So many evaluations of the present stage are done."""
 
+    def warn(self, message: str) -> None:
+        """Something that a person should know before the time is spent."""
+
 
 class WatchedDenoiser:
     """A denoiser whose evaluations are reported as they happen: texts may take hours each."""

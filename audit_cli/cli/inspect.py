@@ -13,7 +13,7 @@ def command(
     """What is this checkpoint? Family, size, noise, hashes, and whether its law is what it says."""
     from audit_cli.audits import inspect_model
     from audit_cli.cli.running import load
-    from audit_cli.reports.terminal import inspect_report
+    from audit_cli.reports.model import inspect_report
 
     loaded = load(model, weights, device)
     info, law = inspect_model(loaded)

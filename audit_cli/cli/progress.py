@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from audit_cli.audits import Watch
 
@@ -23,6 +25,9 @@ class ProgressWatch(Watch):
     def advance(self, evaluations: int) -> None:
         self.progress.advance(self.task, evaluations)
 
+    def warn(self, message: str) -> None:
+        self.progress.console.print(Text(f"note: {message}", style="yellow"))
+
 
 @contextmanager
 def terminal_progress() -> Iterator[Watch]:
@@ -33,7 +38,14 @@ def terminal_progress() -> Iterator[Watch]:
         yield ProgressWatch(progress)
 
 
+class Notes(Watch):
+    """No progress, and warnings as lines on stderr."""
+
+    def warn(self, message: str) -> None:
+        typer.echo(f"note: {message}", err=True)
+
+
 @contextmanager
 def silent() -> Iterator[Watch]:
     """No progress."""
-    yield Watch()
+    yield Notes()

@@ -178,6 +178,7 @@ def metadata(report: AuditReport) -> str:
             field: getattr(report.heldout, field)
             for field in ("given", "measured", "skipped", "duplicates", "near_duplicates", "too_short", "references")
         },
+        "warnings": list(report.warnings),
         "regime": None if report.regime is None else str(report.regime.regime or "none"),
     }
     return json.dumps(facts, indent=2, ensure_ascii=True) + "\n"
