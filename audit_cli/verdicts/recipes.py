@@ -8,6 +8,10 @@ from audit_cli.statistics.basin import curve_area
 
 # Levels above this leave nothing of a text: that is generation, and no part of a basin.
 HIGHEST_LEVEL = 0.99
+# Surprise ranks weakly stored text best and the area adds what can be rebuilt. On models of 128 training lines (100
+# members, 100 others) the share of members found at 1 % false positives was .82 for surprise, .61 for the area, .77
+# with a weight of 2 or 4, and .50 with a weight of 1 on the area under the recovery rate.
+SURPRISE_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,7 @@ def surprise_score(measured: EntropyMeasurement) -> float:
 
 
 def basin_surprise_score(measured: BasinMeasurement, vocab_size: int) -> float:
-    """Area under the recovery curve minus the mean surprise in units of log V; between about -1 and 1.
-
-    The recovery rate is averaged over restarts at each level: finer than the share of restarts that return, so that
-    text which partly returns is ranked too.
-    """
+    """Area under the curve of returned restarts over levels, minus the mean surprise as SURPRISE_WEIGHT / log V."""
     levels = [level for level in measured.levels if level.level <= HIGHEST_LEVEL and level.restarts]
-    area = (
-        curve_area([x.level for x in levels], [sum(x.recovery_rates) / x.restarts for x in levels]) if levels else 0.0
-    )
-    return area - measured.entropy.surprise_mean / math.log(vocab_size)
+    area = curve_area([x.level for x in levels], [x.returned / x.restarts for x in levels]) if levels else 0.0
+    return area - SURPRISE_WEIGHT * measured.entropy.surprise_mean / math.log(vocab_size)

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.memory import peak_mib
-from benchmarks.report import load, machine, section
+from benchmarks.report import machine, section
 from benchmarks.timing import interleaved
 from benchmarks.workloads import workloads
 
@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} beside this program")
     options = parser.parse_args()
     begin = perf_counter()
-    arguments = "".join(f" --{name}" for name in ("quick", "large-runs") if getattr(options, name.replace("-", "_")))
-    lines = ["# Benchmarks", "", f"`cd kernels && python -m benchmarks{arguments}`", ""]
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    lines = ["# Benchmarks", "", f"`cd kernels && {command}`", ""]
     lines += [f"{line}  " for line in machine()]
     print(*lines, "", sep="\n", flush=True)
     tasks = workloads(options.quick, options.large_runs)
@@ -40,10 +40,9 @@ def main() -> None:
         lines += table
         del variants
         gc.collect()
-    last = f"The whole took {perf_counter() - begin:.0f} s; at its end, {load()}."
-    print(last)
+    _progress(f"all in {perf_counter() - begin:.0f} s")
     if options.write:
-        RESULTS.write_text("\n".join([*lines, last, ""]), encoding="utf-8")
+        RESULTS.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _progress(message: str) -> None:

@@ -17,13 +17,8 @@ def machine() -> list[str]:
     return [
         f"CPU: {_cpu()}, {os.cpu_count()} cores; torch {torch.__version__} with {torch.get_num_threads()} threads; "
         f"Python {platform.python_version()}; {platform.system()} {platform.machine()}",
-        f"Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {load()}",
+        f"Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
     ]
-
-
-def load() -> str:
-    """How busy the machine is: above the number of cores, the figures are disturbed."""
-    return f"load average {os.getloadavg()[0]:.1f}"
 
 
 def _cpu() -> str:
@@ -36,14 +31,15 @@ def _cpu() -> str:
 def section(
     workload: Workload, variants: list[Variant], timings: dict[str, Timing], peaks: dict[str, float]
 ) -> list[str]:
-    """Title, table and, for a run, how much of the dense run's work is left."""
+    """Title, table, how much of a dense run's work is left, and how busy the machine was."""
     rows = [_cells(workload, variant, timings, peaks.get(variant.name)) for variant in variants]
     header = list(rows[0])
     lines = [f"## {_title(workload)}", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
     lines += [_line(list(row.values())) for row in rows]
-    if workload.kind is Kind.RUN:
-        lines += ["", _shares(variants)]
-    return [*lines, ""]
+    notes = [_shares(variants)] if workload.kind is Kind.RUN else []
+    # Above the number of cores, something else ran beside the measurement.
+    notes.append(f"Load average at the end: {os.getloadavg()[0]:.1f}.")
+    return [*lines, "", " ".join(notes), ""]
 
 
 def _title(workload: Workload) -> str:
