@@ -142,6 +142,11 @@ class BasinMeasurement:
     entropy: EntropyMeasurement
     evaluations: int
 
+    @property
+    def curve(self) -> tuple[LevelMeasurement, ...]:
+        """All restarts at every level: the levels, with the deciding one's extra restarts."""
+        return tuple(self.deciding if level.t == self.deciding.t else level for level in self.levels)
+
 
 @dataclass(frozen=True, slots=True)
 class Basin:
@@ -262,6 +267,7 @@ class HeldoutSummary:
     duplicates: int
     near_duplicates: int
     too_short: int
+    used: int
     references: int
     median: HeldoutQuantile | None
     best_hundredth: HeldoutQuantile | None

@@ -116,7 +116,7 @@ def audit_basins(
     return AuditReport(
         model=model.info,
         law=law,
-        run=run_info("basins", settings, model, time.monotonic() - begun, spent),
+        run=run_info("basins", settings, model, texts, time.monotonic() - begun, spent),
         results=tuple(results),
         fdr=settings.fdr,
         levels=tuple(level_at(model.denoiser.schedule, t) for t in probe.times),
@@ -127,7 +127,7 @@ def audit_basins(
 
 def basin_of(measured: BasinMeasurement) -> Basin | None:
     """The basin of a measured text; levels from which nothing of a text is left are no part of it."""
-    levels = [level for level in measured.levels if level.level <= HIGHEST_LEVEL and level.restarts]
+    levels = [level for level in measured.curve if level.level <= HIGHEST_LEVEL and level.restarts]
     if not levels:
         return None
     return basin([x.level for x in levels], [x.returned for x in levels], [x.restarts for x in levels])

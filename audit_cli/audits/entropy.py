@@ -83,7 +83,7 @@ def audit_entropy(
     return AuditReport(
         model=model.info,
         law=law,
-        run=run_info("entropy", settings, model, time.monotonic() - begun, spent),
+        run=run_info("entropy", settings, model, texts, time.monotonic() - begun, spent),
         results=tuple(results),
         fdr=settings.fdr,
         heldout=held,

@@ -53,6 +53,7 @@ def summary(texts: References, measured: Sequence[Sequence[Reference]], failed: 
         duplicates=texts.duplicates,
         near_duplicates=texts.near_duplicates,
         too_short=texts.too_short,
+        used=texts.used,
         references=min((len(band) for band in measured), default=0),
         median=_quantile(everyone, 0.5) if everyone else None,
         best_hundredth=_quantile(everyone, 0.99) if everyone else None,

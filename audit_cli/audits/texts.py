@@ -1,5 +1,6 @@
 """Candidates and held-out text as rows of tokens: duplicates, lengths, and who is compared with whom."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -79,6 +80,12 @@ class References:
     duplicates: int
     near_duplicates: int
     too_short: int
+    used: int
+
+    def sha256(self) -> str:
+        """A hash of the token ids that candidates are compared with, whatever their order."""
+        pieces = sorted({row.own for band in self.rows for row in band})
+        return hashlib.sha256(repr(pieces).encode()).hexdigest()
 
 
 def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Candidate | Skipped]) -> References:
@@ -115,6 +122,7 @@ def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Ca
         duplicates=duplicates,
         near_duplicates=len(near),
         too_short=len(texts) - len(fitting),
+        used=len(fitting),
     )
 
 

@@ -91,6 +91,8 @@ def _json_line(here: Candidate, line: bytes) -> Candidate | Skipped:
             return Skipped(here, '"input_ids" is not a list of whole numbers')
         return Candidate(here.source, here.line, here.id, None, tuple(ids))
     text = data.get("text")
+    if "text" in data and not isinstance(text, str):
+        return Skipped(here, '"text" is not a string')
     if not isinstance(text, str):
         return Skipped(here, 'no "text" and no "input_ids" field')
     return Candidate(here.source, here.line, here.id, text)

@@ -1,12 +1,15 @@
 """`uddm-audit basins`."""
 
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from audit_cli.cli import options, session
+
+DEFAULT_LEVELS = "0.05,0.1,0.25,0.5,0.75"
 
 
 class SamplerName(StrEnum):
@@ -35,18 +38,31 @@ def command(
     heldout: options.Heldout = None,
     fdr: options.Fdr = 0.05,
     levels: Annotated[
-        str,
-        typer.Option(metavar="LIST", help="Shares of the tokens to corrupt.", rich_help_panel=options.MEASURE),
-    ] = "0.05,0.1,0.25,0.5,0.75",
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Shares of the tokens to corrupt.",
+            show_default=DEFAULT_LEVELS,
+            rich_help_panel=options.MEASURE,
+        ),
+    ] = None,
     restarts: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Corruptions a level.", rich_help_panel=options.MEASURE)
-    ] = 8,
+        int | None,
+        typer.Option(min=1, max=10_000, help="Corruptions a level.", show_default="8", rich_help_panel=options.MEASURE),
+    ] = None,
     steps: Annotated[
-        int,
-        typer.Option(min=1, max=100_000, help="Reverse steps over all noise.", rich_help_panel=options.MEASURE),
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1, max=100_000, help="Reverse steps over all noise.", show_default="16", rich_help_panel=options.MEASURE
+        ),
+    ] = None,
     sampler: Annotated[
-        SamplerName, typer.Option(help="Dynamics of the reverse process.", rich_help_panel=options.MEASURE)
+        SamplerName,
+        typer.Option(
+            help="ancestral: the published sampler; attractor: argmax to a fixed point; one-shot: one argmax; "
+            "posterior-argmax: the paper's deterministic option.",
+            rich_help_panel=options.MEASURE,
+        ),
     ] = SamplerName.ANCESTRAL,
     protocol: Annotated[
         options.Protocol,
@@ -81,19 +97,25 @@ def command(
         session.fail("--fail-on needs --heldout: without it there are no verdicts", session.USAGE)
     if per_level and not output:
         session.fail("--per-level writes a second table beside -o FILE, and no -o was given", session.USAGE)
-    shares = _levels(levels)
+    paper = protocol is options.Protocol.PAPER
+    if paper and (levels, restarts, steps) != (None, None, None):
+        session.fail("--protocol paper has its own levels, restarts and steps: leave these options out", session.USAGE)
+    shares = _levels(DEFAULT_LEVELS if levels is None else levels)
 
-    from audit_cli.audits import BasinSettings, audit_basins
-    from audit_cli.cli.running import candidates, finish, load, opened
+    from audit_cli.cli.inputs import checkpoint, opened
     from audit_cli.reports.files import check_outputs
 
+    checkpoint(model)
     check_outputs(output or ())
     given, held = opened(files), opened(heldout) if heldout else None
-    paper = protocol is options.Protocol.PAPER
+
+    from audit_cli.audits import BasinSettings, audit_basins
+    from audit_cli.cli.running import finish, load
+
     settings = BasinSettings(
         levels=shares,
-        restarts=restarts,
-        steps=steps,
+        restarts=restarts or BasinSettings.restarts,
+        steps=steps or BasinSettings.steps,
         sampler=str(sampler),
         protocol=str(protocol),
         seed=seed,
@@ -108,6 +130,6 @@ def command(
         session.fail(str(error), session.USAGE)
     shown = session.redaction(show_text)
     with session.show_progress(quiet) as watch:
-        report = audit_basins(loaded, candidates(given, limit), held, settings, shown, watch)
+        report = audit_basins(loaded, islice(given, limit), held, settings, shown, watch)
     finish(report, shown, show_text, output or [], "per-level" if per_level else None, unit, show_all, quiet)
     raise typer.Exit(session.verdict_exit(report, fail_on, strict, exit_zero))

@@ -1,6 +1,7 @@
 """`uddm-audit entropy`."""
 
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -93,15 +94,21 @@ def command(
         session.fail("--heldout is compared with texts, and no FILE was given", session.USAGE)
     if per_token and not output:
         session.fail("--per-token writes a second table beside -o FILE, and no -o was given", session.USAGE)
+    if fail_on in (options.FailOn.MEMORIZED, options.FailOn.RECOVERABLE):
+        session.fail("entropy can only tell what is familiar: --fail-on familiar, or use basins", session.USAGE)
     paper = protocol is options.Protocol.PAPER
 
-    from audit_cli.audits import EntropySettings, audit_entropy
-    from audit_cli.cli.running import candidates, finish, load, opened
+    from audit_cli.cli.inputs import checkpoint, opened
     from audit_cli.reports.files import check_outputs
 
+    checkpoint(model)
     check_outputs(output or ())
     given = opened(files) if files else ()
     held = opened(heldout) if heldout else None
+
+    from audit_cli.audits import EntropySettings, audit_entropy
+    from audit_cli.cli.running import finish, load
+
     settings = EntropySettings(
         t=time,
         # A corruption at a later time is no clean text: look at one unless told how many.
@@ -118,8 +125,6 @@ def command(
     loaded = load(model, weights or (options.Weights.RAW if paper else None), device)
     shown = session.redaction(show_text)
     with session.show_progress(quiet) as watch:
-        report = audit_entropy(loaded, candidates(given, limit), held, settings, shown, watch)
-    if files and not any(result.origin == "given" for result in report.results):
-        session.fail("no candidates: the files hold no text", session.UNAUDITABLE)
+        report = audit_entropy(loaded, islice(given, limit), held, settings, shown, watch)
     finish(report, shown, show_text, output or [], "per-token" if per_token else None, unit, show_all, quiet)
     raise typer.Exit(session.verdict_exit(report, fail_on, strict, exit_zero))

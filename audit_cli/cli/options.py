@@ -81,7 +81,7 @@ FailOnOption = Annotated[
     FailOn | None,
     typer.Option(
         "--fail-on",
-        help="Exit 1 if a text is found at or above this; needs --heldout.",
+        help="Exit 1 on a text at or above this (memorized, familiar, recoverable); needs --heldout.",
         rich_help_panel=GATE,
         show_default=False,
     ),

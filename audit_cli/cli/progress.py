@@ -33,7 +33,7 @@ class ProgressWatch(Watch):
 def terminal_progress() -> Iterator[Watch]:
     """Bars on stderr while the context lasts."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
     with Progress(*columns, *times, console=Console(stderr=True), transient=True) as progress:
         yield ProgressWatch(progress)
 

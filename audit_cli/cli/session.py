@@ -57,7 +57,7 @@ def _explained(error: Exception) -> tuple[str, int]:
         return f"the model cannot be audited: {error}", UNAUDITABLE
     if isinstance(error, MemoryError):
         return "out of memory; try a smaller --batch-size", UNAUDITABLE
-    return f"unforeseen {type(error).__name__}; -vv shows more", UNAUDITABLE
+    return f"unforeseen {type(error).__name__}; the same command with -vv shows more", UNAUDITABLE
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -134,7 +134,12 @@ def verdict_exit(report: "AuditReport", fail_on: str | None, strict: bool, exit_
         "recoverable": {Verdict.MEMORIZED, Verdict.FAMILIAR, Verdict.RECOVERABLE},
     }
     if fail_on and verdicts & failing[fail_on] and not exit_zero:
+        note(f"exit 1: a text is {fail_on} or above (--fail-on)")
         return 1
     if (given and skipped == len(given)) or (strict and skipped):
+        note(f"exit 3: {skipped} of {len(given)} texts could not be measured")
         return UNAUDITABLE
-    return INCONCLUSIVE if fail_on and Verdict.INCONCLUSIVE in verdicts else 0
+    if fail_on and Verdict.INCONCLUSIVE in verdicts:
+        note("exit 4: a text cannot be judged")
+        return INCONCLUSIVE
+    return 0

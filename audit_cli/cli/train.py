@@ -68,11 +68,11 @@ def command(
     backbone: Annotated[
         Backbone, typer.Option(help="additive learns fastest when tiny; dit is DUO's.", rich_help_panel=NETWORK)
     ] = Backbone.ADDITIVE,
-    width: Annotated[int, typer.Option(min=4, max=1 << 16, rich_help_panel=NETWORK)] = 96,
-    layers: Annotated[int, typer.Option(min=1, max=1024, rich_help_panel=NETWORK)] = 2,
-    heads: Annotated[int, typer.Option(min=1, max=1024, rich_help_panel=NETWORK)] = 4,
+    width: Annotated[int, typer.Option(min=4, max=1 << 16, help="Of the hidden states.", rich_help_panel=NETWORK)] = 96,
+    layers: Annotated[int, typer.Option(min=1, max=1024, help="Transformer blocks.", rich_help_panel=NETWORK)] = 2,
+    heads: Annotated[int, typer.Option(min=1, max=1024, help="Of attention.", rich_help_panel=NETWORK)] = 4,
     schedule: Annotated[ScheduleName, typer.Option(rich_help_panel=NETWORK)] = ScheduleName.LOG_LINEAR,
-    steps: Annotated[int, typer.Option(min=1, rich_help_panel=TRAINING)] = 3500,
+    steps: Annotated[int, typer.Option(min=1, help="Updates of the weights.", rich_help_panel=TRAINING)] = 3500,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows in a step.", rich_help_panel=TRAINING)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0.0, rich_help_panel=TRAINING)] = 5e-3,
     clip: Annotated[float, typer.Option(min=0.0, help="Largest gradient norm.", rich_help_panel=TRAINING)] = 1.0,
@@ -105,7 +105,7 @@ def command(
 ) -> None:
     """Train a uniform-state diffusion language model on text.
 
-    Example: uddm-audit train examples/kjv.txt -o my-model --normalize letters --limit 16
+    Example: uddm-audit train examples/train.txt -o my-model --normalize letters --limit 16
     """
     from audit_cli.cli.training import TrainingOrder, run
 

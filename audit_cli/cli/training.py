@@ -1,5 +1,6 @@
 """What `uddm-audit train` does, loaded only when it runs."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -92,21 +93,24 @@ def run(order: TrainingOrder) -> None:
         session.note(f"  line {number}: {reason}")
     begun, last = time.monotonic(), None
     with _bar(order) as advance:
+        # An interruption waits for the end of its step, so that the state that is saved is whole.
+        asked: list[bool] = []
+        before = signal.signal(signal.SIGINT, lambda *_: asked.append(True))
+        steps = train(config, rows, tokenizer, settings, order.folder, torch.device(order.device), order.resume)
         try:
-            for last in train(
-                config, rows, tokenizer, settings, order.folder, torch.device(order.device), order.resume
-            ):
+            for last in steps:
                 advance(last.step, last.loss)
-        except KeyboardInterrupt:
-            saved = (order.folder / "training.safetensors").exists()
-            session.fail(
-                "interrupted; the same command with --resume goes on"
-                if saved
-                else "interrupted; nothing was saved yet",
-                session.INTERRUPTED,
-            )
+                if asked and last.step < order.steps:
+                    steps.close()
+                    session.fail(
+                        f"interrupted and saved at step {last.step:,}; the same command with --resume goes on",
+                        session.INTERRUPTED,
+                    )
+        finally:
+            signal.signal(signal.SIGINT, before)
     loss = f", loss {last.loss:.3f}" if last else ""
     session.note(f"wrote {order.folder}: {order.steps:,} steps in {time.monotonic() - begun:.0f} s{loss}")
+    session.note(f"next: uddm-audit entropy {order.folder}")
 
 
 def _data(order: TrainingOrder) -> tuple[TextTokenizer, TrainingRows]:
@@ -129,7 +133,7 @@ def _bar(order: TrainingOrder) -> Iterator[Advance]:
         yield _log_line(order)
         return
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
     with Progress(*columns, *times, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=order.steps, loss=float("nan"))
         yield lambda step, loss: progress.update(task, completed=step, loss=loss)

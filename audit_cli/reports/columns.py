@@ -94,7 +94,7 @@ def level_rows(report: AuditReport, redaction: Redaction, bits: bool = False) ->
     for result in report.results:
         if result.basin_measurement is None or result.status is Status.DUPLICATE:
             continue
-        for m in result.basin_measurement.levels:
+        for m in result.basin_measurement.curve:
             if not m.restarts:
                 continue
             returned, exact = wilson(m.returned, m.restarts), wilson(m.exact, m.restarts)
@@ -176,7 +176,16 @@ def metadata(report: AuditReport) -> str:
         if report.heldout is None
         else {
             field: getattr(report.heldout, field)
-            for field in ("given", "measured", "skipped", "duplicates", "near_duplicates", "too_short", "references")
+            for field in (
+                "given",
+                "measured",
+                "skipped",
+                "duplicates",
+                "near_duplicates",
+                "too_short",
+                "used",
+                "references",
+            )
         },
         "warnings": list(report.warnings),
         "regime": None if report.regime is None else str(report.regime.regime or "none"),

@@ -36,7 +36,7 @@ def _csv_cell(value: Any) -> Any:
 def write_jsonl(rows: Iterable[Cells], file: TextIO) -> None:
     """A JSON object a line, ASCII only; what was not measured is null."""
     for row in rows:
-        plain = {name: encodable(v) if isinstance(v, str) else v for name, v in row.items()}
+        plain = {name: (encodable(v) or None) if isinstance(v, str) else v for name, v in row.items()}
         file.write(json.dumps(plain, ensure_ascii=True, allow_nan=False) + "\n")
 
 

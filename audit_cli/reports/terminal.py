@@ -12,6 +12,7 @@ from audit_cli.records import (
     AuditReport,
     HeldoutQuantile,
     LawCheck,
+    LevelMeasurement,
     Status,
     TextResult,
     Verdict,
@@ -95,8 +96,9 @@ def _run_line(report: AuditReport) -> str:
     given = [r for r in report.results if r.origin == "given"]
     parts = []
     if given:
-        done = sum(r.status is not Status.SKIPPED for r in given)
-        parts.append(f"{done} of {len(given)} texts measured")
+        done = sum(r.status is Status.MEASURED for r in given)
+        twice = sum(r.status is Status.DUPLICATE for r in given)
+        parts.append(f"{done} of {len(given)} texts measured" + (f" ({twice} duplicates)" if twice else ""))
     if report.heldout is not None:
         parts.append(_heldout_words(report))
     if run.command == "basins":
@@ -127,9 +129,8 @@ def _heldout_words(report: AuditReport) -> str:
         )
         if count
     ]
-    said = f"{held.measured:,} held-out" + (f" ({', '.join(gone)} left out)" if gone else "")
-    fewest = held.references
-    return said if fewest == held.measured else f"{said}, at least {fewest:,} to a text"
+    said = f"{held.used:,} held-out" + (f" ({', '.join(gone)} left out)" if gone else "")
+    return said if held.references == held.used else f"{said}, at least {held.references:,} to a text"
 
 
 def _basins_table(
@@ -149,7 +150,9 @@ def _basins_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
-    room = width - _width_of(table, BASINS_WIDTHS | {"returned": max(21, 5 * len(report.levels))})
+    elif any(result.status is Status.SKIPPED for result in report.results):
+        table.add_column("", no_wrap=True)
+    room = width - _width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
     for result in _shown(report, show_all):
         m = result.basin_measurement
         cells: list[str | Text] = [_name(result, redaction, room)]
@@ -157,11 +160,11 @@ def _basins_table(
             cells += ["", "", *([""] if surprise else [])]
         else:
             cells += [
-                words.columns([str(x.returned) for x in m.levels]),
+                words.columns([_returned(x, restarts) for x in m.curve]),
                 words.basin(result.basin, report.levels),
                 *([words.nats(m.entropy.surprise_mean, bits)] if surprise else []),
             ]
-        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes, table)))
+        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
         for name, quantile in _quantiles(report, room):
@@ -169,6 +172,12 @@ def _basins_table(
             cells = [name, words.columns([f"{r:g}" for r in quantile.returned]), basin]
             table.add_row(*cells, *([words.nats(quantile.surprise, bits)] if surprise else []), style="dim")
     return table
+
+
+def _returned(measured: LevelMeasurement, restarts: int) -> str:
+    """How many returned; of how many, where it is not the number in the header."""
+    of = f"/{measured.restarts}" if measured.restarts > restarts else ""
+    return f"{measured.returned}{of}"
 
 
 def _entropy_table(
@@ -183,6 +192,8 @@ def _entropy_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
+    elif any(result.status is Status.SKIPPED for result in report.results):
+        table.add_column("", no_wrap=True)
     room = width - _width_of(table, ENTROPY_WIDTHS)
     for result in _shown(report, show_all):
         m = result.entropy
@@ -195,7 +206,7 @@ def _entropy_table(
                 words.nats(m.surprise_mean, bits),
                 words.share_bar(m.vanishing_share),
             ]
-        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes, table)))
+        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
         for name, quantile in _quantiles(report, room):
@@ -239,16 +250,14 @@ def _below(report: AuditReport, show_all: bool, notes: "_Notes") -> Iterator[Ren
 def _counts(given: Sequence[TextResult]) -> str:
     kinds: Counter[str] = Counter()
     for result in given:
-        if result.status is Status.SKIPPED:
-            kinds["skipped"] += 1
+        if result.status is not Status.MEASURED:
+            kinds[str(result.status)] += 1
         elif result.judgement and result.judgement.verdict:
             kinds[str(result.judgement.verdict)] += 1
         else:
             kinds["measured"] += 1
-    order = [*map(str, Verdict), "measured", "skipped"]
-    duplicates = sum(r.status is Status.DUPLICATE for r in given)
-    twice = f" {duplicates} of them duplicates, measured once." if duplicates else ""
-    return ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind]) + "." + twice
+    order = [*map(str, Verdict), "measured", "duplicate", "skipped"]
+    return ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind]) + "."
 
 
 class _Notes:
@@ -283,18 +292,15 @@ def _verdict_cells(result: TextResult, notes: _Notes) -> tuple[str, Text]:
         return "", Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim")
     verdict = judgement.verdict
     said = str(verdict).upper() if verdict in (Verdict.MEMORIZED, Verdict.FAMILIAR) else str(verdict)
-    reason = f"the same text as {result.duplicate_of}" if result.duplicate_of else judgement.reason
-    note = f" {notes.mark(reason, _where(result))}" if reason else ""
+    note = f" {notes.mark(judgement.reason, _where(result))}" if judgement.reason else ""
     q = "" if judgement.q_value is None else words.probability(judgement.q_value)
     return q, Text.assemble((said, STYLES[verdict]), note)
 
 
-def _skip_note(result: TextResult, notes: _Notes, table: Table) -> tuple[Text, ...]:
-    """Without verdicts a skipped row says so after its last cell, in a column made for the first of them."""
+def _skip_note(result: TextResult, notes: _Notes) -> tuple[Text, ...]:
+    """Without verdicts a skipped row says so after its last cell."""
     if result.status is not Status.SKIPPED:
         return ()
-    if table.columns[-1].header != "":
-        table.add_column("", no_wrap=True)
     return (Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim"),)
 
 
@@ -311,7 +317,9 @@ def _name(result: TextResult, redaction: Redaction, room: int) -> Text:
     """Where the text stands and, in what is left of `room` cells, what may be shown of it."""
     where = Text(_where(result))
     left = room - where.cell_len - 2
-    if redaction.show in (ShowText.EXCERPT, ShowText.FULL):
+    if result.duplicate_of:
+        shown = Text(f"= {for_terminal(result.duplicate_of)}", style="dim")
+    elif redaction.show in (ShowText.EXCERPT, ShowText.FULL):
         shown = Text(for_terminal(redaction.text(result.candidate.text)), style="cyan")
     else:
         shown = Text(result.fingerprint, style="dim")
@@ -332,13 +340,13 @@ def _where(result: TextResult) -> str:
 def _quantiles(report: AuditReport, room: int) -> Iterator[tuple[str, HeldoutQuantile]]:
     held = report.heldout
     if held is not None and held.median is not None and held.best_hundredth is not None:
-        names = ("held-out, median", "held-out, best 1 in 100") if room >= 23 else ("median", "best 1 in 100")
+        names = ("held-out, median", "held-out, best 1 in 100") if room >= 23 else ("median", "best 1 %")
         yield from zip(names, (held.median, held.best_hundredth), strict=True)
 
 
 def _q_legend(report: AuditReport) -> Text:
-    held = report.heldout
-    smallest = f"Smallest possible p: {1 / (held.references + 1):.2g}." if held and held.references else ""
+    most = max((r.judgement.references or 0 for r in report.results if r.judgement), default=0)
+    smallest = f"Smallest possible p: {1 / (most + 1):.2g}." if most else ""
     return Text(
         f"q            at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about\n"
         f"             1 audit in {round(1 / report.fdr)} still names a text. {smallest}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from audit_cli.records import Basin, Interval
 from audit_cli.reports.bars import bar
 
-LEVEL_CELLS = 5
+LEVEL_CELLS = 6
 
 
 def columns(values: Sequence[str]) -> str:

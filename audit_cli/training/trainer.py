@@ -5,7 +5,7 @@ Everything random in step k is a function of (seed, k), so a run that was interr
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,10 +66,10 @@ def train(
     folder: Path,
     device: torch.device,
     resume: bool = False,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train a network and keep `folder` a loadable checkpoint; yields after every step. Raises TrainingError.
 
-    A closed or interrupted generator leaves the last saved state, from which `resume` goes on to the same weights.
+    A closed generator saves its state, from which `resume` goes on to the same weights.
     """
     run = _Run(config, rows, settings, device)
     first = run.restore(folder / STATE_FILE) if resume else 0
@@ -81,7 +81,11 @@ def train(
         done = step + 1
         if done % settings.save_every == 0 and done < settings.steps:
             run.save(folder, tokenizer, done)
-        yield Progress(done, sum(recent) / len(recent))
+        try:
+            yield Progress(done, sum(recent) / len(recent))
+        except GeneratorExit:
+            run.save(folder, tokenizer, done)
+            raise
     save_native(folder, config, tokenizer, *run.weights())
     (folder / STATE_FILE).unlink(missing_ok=True)
 
@@ -195,14 +199,13 @@ class _Run:
     def restore(self, file: Path) -> int:
         """Take up a saved state; returns the number of finished steps."""
         if not file.is_file():
-            raise TrainingError(f"{file}: nothing to resume from")
+            raise TrainingError(f"{file}: nothing to resume from; a finished run leaves no state")
         try:
             with safe_open(file, framework="pt", device=str(self.device)) as opened:
                 metadata = opened.metadata() or {}
-                if metadata.get("identity") != self._identity():
-                    raise TrainingError(
-                        f"{file}: saved by a run with other settings or other text; it cannot be resumed"
-                    )
+                other = _differences(metadata.get("identity", "{}"), self._identity())
+                if other:
+                    raise TrainingError(f"{file}: saved by a run with another {other}; it cannot be resumed")
                 step = int(metadata["step"])
                 with torch.no_grad():
                     for name, parameter in self.parameters.items():
@@ -217,3 +220,13 @@ class _Run:
         except (SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(f"{file}: damaged ({error})") from None
         return step
+
+
+def _differences(saved: str, present: str) -> str:
+    """What differs between two runs' identities, in words; empty if nothing does."""
+    before, now = json.loads(saved), json.loads(present)
+    names = {"rows": "training text", "config": "network or schedule"}
+    changed = [names[key] for key in names if before.get(key) != now[key]]
+    settings = before.get("settings", {})
+    changed += [key.replace("_", " ") for key, value in now["settings"].items() if settings.get(key) != value]
+    return ", ".join(changed)

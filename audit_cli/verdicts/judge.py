@@ -14,7 +14,7 @@ from audit_cli.statistics.conformal import conformal_p, q_values, rounded
 from audit_cli.verdicts.recipes import Recipe
 
 NO_HELDOUT = "no held-out text was given"
-NONE_OF_THIS_LENGTH = "no held-out text is as long as this one"
+NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shorter, or like a candidate"
 LAW_CONTRADICTED = "the law check contradicts the leave-one-out law that this score needs"
 TOO_FEW = "scores above every held-out text, and these are too few to say more"
 

@@ -187,4 +187,4 @@ def test_shorter_candidates_meet_references_of_their_own_length(memorizing, reda
     longer = [Candidate("f", 1, "f:1", "and it came to pass that the fem")]
     report = audit_entropy(memorizing, longer, [Candidate("g", 1, "g:1", "too short")], EntropySettings(), redaction)
     assert report.results[0].judgement.verdict is Verdict.INCONCLUSIVE
-    assert "as long as" in report.results[0].judgement.reason
+    assert "all are shorter" in report.results[0].judgement.reason

@@ -185,7 +185,7 @@ def test_markup_and_controls_in_names_reach_no_terminal(tmp_path):
         ([str(EXAMPLES), "x.txt"], 2, "no config.json"),
         ([MEMORIZING, str(EXAMPLES / "demo.sh")], 2, "unknown kind of file"),
         ([MEMORIZING, "x.txt", "--heldout", "missing.txt"], 2, "missing.txt: no such file"),
-        ([MEMORIZING, "x.txt", "--fail-on", "memorized"], 2, "--fail-on needs"),
+        ([MEMORIZING, "x.txt", "--fail-on", "familiar"], 2, "--fail-on needs"),
         ([MEMORIZING, "x.txt", "-o", "out.docx"], 2, "unknown kind of output"),
         ([MEMORIZING, "x.txt", "-o", "no/such/folder.csv"], 2, "does not exist"),
         ([MEMORIZING, "x.txt", "--device", "warp"], 2, "--device warp"),
@@ -243,7 +243,7 @@ def test_the_exit_code_of_a_gate(lines, some_heldout, tmp_path):
     assert done.exit_code == 4
     assert "too few" in done.stdout
     assert uddm("entropy", MEMORIZING, lines, "--heldout", some_heldout, "--fail-on", "familiar").exit_code == 1
-    assert uddm("entropy", MEMORIZING, lines, "--heldout", some_heldout, "--fail-on", "memorized").exit_code == 0
+    assert uddm("entropy", MEMORIZING, lines, "--heldout", some_heldout, "--fail-on", "memorized").exit_code == 2
 
 
 def test_train_makes_a_checkpoint_that_the_other_commands_take(tmp_path):
