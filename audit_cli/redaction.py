@@ -44,16 +44,16 @@ class Redaction:
 
 
 def masked(text: str) -> str:
-    """Of each word (letters, marks, digits) the first two letters; stars for the rest of it."""
+    """Of each word the first two letters and its punctuation; stars for the rest of it."""
     out, shown = [], 0
     for c in text:
         kind = unicodedata.category(c)
-        if kind[0] not in "LMN" and kind != "Cf" and c != "_":
+        if c.isspace():
             shown = 0
             out.append(c)
         elif kind[0] == "L" and shown < LETTERS_SHOWN:
             shown += 1
             out.append(c)
         else:
-            out.append("*")
+            out.append(c if kind[0] == "P" and c != "_" else "*")
     return "".join(out)

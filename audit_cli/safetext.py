@@ -31,7 +31,9 @@ def for_terminal(text: str) -> str:
 def for_csv(text: str) -> str:
     """A text cell that no spreadsheet takes for a formula, and that any UTF-8 file can hold."""
     text = encodable(text)
-    return "'" + text if text.lstrip(" \"'").startswith(tuple(FORMULA_STARTS)) or "\0" in text else text
+    shown = "".join(c for c in text if c.isprintable() and not c.isspace()).lstrip("\"'")
+    risky = shown.startswith(tuple(FORMULA_STARTS)) or text.startswith(("\t", "\r", "\n")) or "\0" in text
+    return "'" + text if risky else text
 
 
 def encodable(text: str) -> str:

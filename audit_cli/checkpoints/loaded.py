@@ -7,6 +7,8 @@ from audit_cli.checkpoints.tokenizer import PAD, TextTokenizer
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.records import Candidate, ModelInfo, Row, Skipped
 
+MAX_CHARACTERS_A_TOKEN = 64
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -36,8 +38,10 @@ class LoadedModel:
         if ids is None:
             if self.tokenizer is None:
                 return Skipped(candidate, "the model has no tokenizer: give the tokens themselves as input_ids")
+            # A text far longer than the model is not worth tokenizing whole; a few tokens may spell many characters.
+            text = (candidate.text or "")[: MAX_CHARACTERS_A_TOKEN * (self.layout.max_length + 1)]
             try:
-                ids = self.tokenizer.encode(candidate.text or "")
+                ids = self.tokenizer.encode(text)
             except Untokenizable as error:
                 return Skipped(candidate, str(error))
         outside = next((i for i in ids if not 0 <= i < self.denoiser.vocab_size), None)

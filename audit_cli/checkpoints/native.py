@@ -146,7 +146,7 @@ def read_config(path: Path) -> NativeConfig:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(data, dict) or data.get("model_type") != MODEL_TYPE:
         found = data.get("model_type") if isinstance(data, dict) else None
-        raise CheckpointError(f"{path}: model_type is {found!r}, and this version knows {MODEL_TYPE!r}")
+        raise CheckpointError(f"{path}: model_type is {str(found)[:60]!r}, and this version knows {MODEL_TYPE!r}")
     if data.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {data.get('format')!r}; this version reads format {FORMAT}")
     try:
@@ -158,7 +158,7 @@ def read_config(path: Path) -> NativeConfig:
 
 def _parse(data: dict[str, Any]) -> NativeConfig:
     backbone = data["backbone"]
-    if not isinstance(backbone, dict) or backbone.get("name") not in BACKBONES:
+    if not isinstance(backbone, dict) or str(backbone.get("name")) not in BACKBONES:
         raise ValueError(f"backbone must be an object whose name is one of {', '.join(BACKBONES)}")
     sizes = {k: v for k, v in backbone.items() if k != "name"}
     for key, value in sizes.items():
@@ -204,7 +204,7 @@ def _check_names_and_shapes(file: Path, opened: Any, expected: Mapping[str, tupl
     for what, odd in (("is missing", expected.keys() - names), ("does not belong", names - expected.keys())):
         if odd:
             more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
-            raise CheckpointError(f"{file}: tensor {min(odd)!r} {what}{more}")
+            raise CheckpointError(f"{file}: tensor {min(odd)[:100]!r} {what}{more}")
     for name, shape in expected.items():
         piece = opened.get_slice(name)
         if tuple(piece.get_shape()) != shape:

@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from audit_cli.checkpoints.errors import CheckpointError, Untokenizable
 
 PAD, SEPARATOR = "[PAD]", "[SEP]"
+FILE_BYTES = 256 << 20
 SPECIAL = {"cut": [], "pad": [PAD], "pack": [SEPARATOR]}
 
 
@@ -18,14 +19,18 @@ class TextTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        if getattr(tokenizer.model, "dropout", None) is not None:
+            # Dropped merges would give another answer in every run.
+            tokenizer.model.dropout = None
         # A text that spells a special token is a text: "[PAD]" in it is five characters.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._unknown = self._unknown_id()
 
     def _unknown_id(self) -> int | None:
-        name = getattr(self._tokenizer.model, "unk_token", None)
-        return None if not isinstance(name, str) else self._tokenizer.token_to_id(name)
+        model = self._tokenizer.model
+        name, number = getattr(model, "unk_token", None), getattr(model, "unk_id", None)
+        return self._tokenizer.token_to_id(name) if isinstance(name, str) else number
 
     @property
     def size(self) -> int:
@@ -41,12 +46,24 @@ class TextTokenizer:
 
     def _ids(self, text: str) -> tuple[int, ...] | None:
         try:
-            ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        except Exception:
-            return None  # WordLevel has no other way to say that a character is not in its vocabulary
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            ids = tuple(encoding.ids)
+            whole = self._covers(text, encoding.offsets)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            # WordLevel has no other way to say that a character is not in its vocabulary, and some components panic.
+            return None
         if self._unknown is not None and self._unknown in ids:
             return None
-        return None if not ids and text.strip() else ids
+        return ids if whole else None
+
+    def _covers(self, text: str, offsets: Sequence[tuple[int, int]]) -> bool:
+        """Whether every character went into a token, white space and what the normalizer removes apart."""
+        covered = {i for start, stop in offsets for i in range(start, stop)}
+        left_out = {c for i, c in enumerate(text) if i not in covered and not c.isspace()}
+        normalizer = self._tokenizer.normalizer
+        return not any(normalizer is None or normalizer.normalize_str(c).strip() for c in left_out)
 
     def _misfit(self, text: str) -> str:
         for character in dict.fromkeys(text):
@@ -79,9 +96,13 @@ def load_tokenizer(path: Path) -> TextTokenizer:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such tokenizer file")
     try:
+        if file.stat().st_size > FILE_BYTES:
+            raise CheckpointError(f"{file}: larger than {FILE_BYTES} bytes: not a tokenizer")
         return TextTokenizer(Tokenizer.from_file(str(file)))
-    except Exception as error:
-        # The library raises bare Exceptions from Rust.
+    except (CheckpointError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # The library raises bare Exceptions from Rust, and panics.
         raise CheckpointError(f"{file}: not a tokenizer.json that the tokenizers library reads ({error})") from None
 
 
@@ -95,8 +116,8 @@ def train_tokenizer(kind: str, lines: Sequence[str], rows: str, normalize: str) 
     normalizer = _normalizer(normalize)
     if kind == "char":
         characters = sorted({c for line in lines for c in (normalizer.normalize_str(line) if normalizer else line)})
-        if not characters:
-            raise ValueError("the training text has no characters to make a vocabulary of")
+        if len(characters) + len(special) < 2:
+            raise ValueError("the training text has too few characters to make a vocabulary of")
         vocab = {piece: i for i, piece in enumerate([*special, *characters])}
         tokenizer = Tokenizer(models.WordLevel(vocab))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")

@@ -16,4 +16,8 @@ def main() -> None:
     # Waiting threads sleep: on a shared machine spinning ones made an audit of a small model ten times slower, and on
     # an idle one they gain nothing. Read by OpenMP when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app(prog_name="uddm-audit")
+    try:
+        app(prog_name="uddm-audit")
+    except OSError:
+        # Typer itself could not write: a full disk behind stdout or stderr is no finding.
+        os._exit(3)

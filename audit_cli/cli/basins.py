@@ -106,7 +106,7 @@ def command(
     from audit_cli.reports.files import check_outputs
 
     checkpoint(model)
-    check_outputs(output or ())
+    check_outputs(output or [], "per-level" if per_level else None, [*(files), *(heldout or [])])
     given, held = opened(files), opened(heldout) if heldout else None
 
     from audit_cli.audits import BasinSettings, audit_basins

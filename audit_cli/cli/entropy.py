@@ -102,7 +102,7 @@ def command(
     from audit_cli.reports.files import check_outputs
 
     checkpoint(model)
-    check_outputs(output or ())
+    check_outputs(output or [], "per-token" if per_token else None, [*(files or []), *(heldout or [])])
     given = opened(files) if files else ()
     held = opened(heldout) if heldout else None
 

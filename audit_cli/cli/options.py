@@ -47,7 +47,7 @@ Fdr = Annotated[
     float,
     typer.Option(min=0.0001, max=0.5, help="Share of findings that may be false, on average.", rich_help_panel=COMPARE),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of every random number of the run.", rich_help_panel=MEASURE)]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the run's random numbers.", rich_help_panel=MEASURE)]
 Output = Annotated[
     list[Path] | None,
     typer.Option(
@@ -90,7 +90,9 @@ ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 instead of 1
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if any text was skipped.", rich_help_panel=GATE)]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, help="Audit the first N texts only.", rich_help_panel=COMPUTE, show_default=False, metavar="N"),
+    typer.Option(
+        min=1, max=2**31, help="The first N texts only.", rich_help_panel=COMPUTE, show_default=False, metavar="N"
+    ),
 ]
 WeightsOption = Annotated[
     Weights | None,

@@ -13,13 +13,20 @@ from audit_cli.reports.files import write_report
 from audit_cli.reports.terminal import basins_report, entropy_report
 
 
+def usable_device(name: str) -> torch.device:
+    """The device of that name, if there is one to compute on."""
+    try:
+        device = torch.device(name)
+        if not bool(torch.ones(1, device=device) == 1):
+            raise RuntimeError("it does not compute")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        session.fail(f"--device {name}: {str(error).splitlines()[0][:200]}", session.USAGE)
+    return device
+
+
 def load(path: Path, weights: Weights | None, device: str) -> LoadedModel:
     """The checkpoint, on a device that exists."""
-    try:
-        where = torch.device(device)
-        torch.empty(1, device=where)
-    except (RuntimeError, AssertionError) as error:
-        session.fail(f"--device {device}: {str(error).splitlines()[0]}", session.USAGE)
+    where = usable_device(device)
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
     return load_model(path, None if weights is None else str(weights), where)

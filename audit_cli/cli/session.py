@@ -1,9 +1,11 @@
 """What every command shares: consoles, the fingerprint key, errors as messages and exit codes."""
 
+import contextlib
 import functools
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from audit_cli.records import AuditReport
 
 USAGE, UNAUDITABLE, INCONCLUSIVE, INTERRUPTED = 2, 3, 4, 130
-PIPE_WIDTH = 120
+PIPE_WIDTH = 124
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,16 +35,19 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise
         except KeyboardInterrupt:
             fail("interrupted; nothing was written, and the same command starts over", INTERRUPTED)
-        except Exception as error:
-            if options.get("verbose", 0) >= 2:
+        except BaseException as error:  # a panic in Rust is no Exception
+            if isinstance(error, SystemExit | GeneratorExit):
                 raise
+            if options.get("verbose", 0) >= 2:
+                for line in traceback.format_exc().splitlines():
+                    note(line)
             message, code = _explained(error)
             fail(message, code)
 
     return run
 
 
-def _explained(error: Exception) -> tuple[str, int]:
+def _explained(error: BaseException) -> tuple[str, int]:
     """Message and exit code of an error: a person's mistake is told as such, anything else is unforeseen."""
     from audit_cli.candidates import CandidateError
     from audit_cli.checkpoints import CheckpointError, UnauditableModel
@@ -53,6 +58,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), UNAUDITABLE
     if isinstance(error, CheckpointError | CandidateError | OutputError | TrainingError):
         return str(error), USAGE
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", USAGE
     if isinstance(error, FloatingPointError):
         return f"the model cannot be audited: {error}", UNAUDITABLE
     if isinstance(error, MemoryError):
@@ -62,13 +69,14 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print a message to stderr and exit."""
-    typer.echo(f"uddm-audit: {for_terminal(message)}", err=True)
+    note(f"uddm-audit: {message}")
     raise typer.Exit(code)
 
 
 def note(message: str) -> None:
-    """A message on stderr."""
-    typer.echo(for_terminal(message), err=True)
+    """A message on stderr; where nobody can be told, the exit code still tells."""
+    with contextlib.suppress(OSError):
+        typer.echo(for_terminal(message), err=True)
 
 
 def stdout() -> "Console":
@@ -94,23 +102,20 @@ def fingerprint_key() -> bytes:
     """The key of the fingerprints: UDDM_AUDIT_KEY, or a file of the user's that is made when first needed."""
     given = os.environ.get("UDDM_AUDIT_KEY")
     if given:
-        return given.encode()
+        return os.fsencode(given)
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uddm-audit"
     file = folder / "fingerprint.key"
     try:
-        if not file.exists():
+        if not os.path.lexists(file):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                 out.write(secrets.token_hex(32))
-        key = file.read_text().strip().encode()
-        if key:
+        if file.is_file() and (key := file.read_bytes().strip()):
             return key
-    except FileExistsError:
-        return fingerprint_key()
+        reason = "empty, or not a file"
     except OSError as error:
-        typer.echo(
-            f"uddm-audit: {file}: {error.strerror}; this run's fingerprints cannot be compared with another's", err=True
-        )
+        reason = str(error.strerror)
+    note(f"uddm-audit: {file}: {reason}; this run's fingerprints cannot be compared with another's")
     return secrets.token_bytes(32)
 
 

@@ -91,7 +91,7 @@ def command(
             metavar="DECAY",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=TRAINING)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, rich_help_panel=TRAINING)] = 0,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states.", rich_help_panel=TRAINING)] = 500,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run ended.", rich_help_panel=TRAINING)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -17,6 +16,7 @@ from audit_cli.candidates import read_candidates
 from audit_cli.checkpoints.native import BACKBONES, NativeConfig
 from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
 from audit_cli.cli import session
+from audit_cli.cli.running import usable_device
 from audit_cli.diffusion.schedules import SCHEDULES
 from audit_cli.records import Skipped
 from audit_cli.training import TrainingRows, TrainingSettings, make_rows, train
@@ -61,6 +61,8 @@ def run(order: TrainingOrder) -> None:
         session.fail(f"{order.folder}: not a folder", session.USAGE)
     if (order.folder / "config.json").exists() and not (order.resume or order.overwrite):
         session.fail(f"{order.folder}: holds a checkpoint; --resume or --overwrite", session.USAGE)
+    order.folder.mkdir(parents=True, exist_ok=True)
+    device = usable_device(order.device)
     try:
         tokenizer, rows = _data(order)
         config_type = BACKBONES[order.backbone][0]
@@ -96,7 +98,7 @@ def run(order: TrainingOrder) -> None:
         # An interruption waits for the end of its step, so that the state that is saved is whole.
         asked: list[bool] = []
         before = signal.signal(signal.SIGINT, lambda *_: asked.append(True))
-        steps = train(config, rows, tokenizer, settings, order.folder, torch.device(order.device), order.resume)
+        steps = train(config, rows, tokenizer, settings, order.folder, device, order.resume)
         try:
             for last in steps:
                 advance(last.step, last.loss)
@@ -117,6 +119,9 @@ def _data(order: TrainingOrder) -> tuple[TextTokenizer, TrainingRows]:
     read = list(islice(read_candidates([order.text]), order.skip, None))
     for bad in (r for r in read if isinstance(r, Skipped)):
         raise ValueError(f"{bad.candidate.id}: {bad.reason}")
+    without = next((c for c in read if not isinstance(c, Skipped) and c.text is None), None)
+    if without is not None:
+        raise ValueError(f"{without.id}: input_ids cannot be trained on; give the text")
     texts = [c.text or "" for c in read if not isinstance(c, Skipped)]
     chosen = texts[: order.limit]
     # The vocabulary is the whole file's, so that models of different subsets can be compared.

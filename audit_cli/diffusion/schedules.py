@@ -122,14 +122,17 @@ def schedule_from_config(config: dict[str, Any]) -> Schedule:
     """The schedule that `schedule_config` described. Raises ValueError on an unknown name or parameter."""
     parameters = dict(config)
     name = parameters.pop("name", None)
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         raise ValueError(f"unknown noise schedule {name!r}; known: {', '.join(SCHEDULES)}")
     if not all(isinstance(value, int | float) for value in parameters.values()):
         raise ValueError(f"the parameters of schedule {name!r} must be numbers")
     try:
-        return SCHEDULES[name](**parameters)
+        schedule = SCHEDULES[name](**parameters)
     except TypeError:
         raise ValueError(f"schedule {name!r} does not take {', '.join(map(repr, parameters))}") from None
+    alpha = schedule.alpha(torch.linspace(T_MIN, 1, 65, dtype=torch.float64))
+    _require(bool(((alpha >= 0) & (alpha < 1)).all() and (alpha.diff() < 0).all()), f"schedule {name!r} does not fall")
+    return schedule
 
 
 def schedule_config(schedule: Schedule) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class EntropyProbe:
         rank, top = passes[0].target_rank.view(tokens.shape).cpu(), passes[0].top_token.view(tokens.shape).cpu()
         for i, row in enumerate(rows):
             mine = own[i]
-            if not bool(torch.isfinite(entropy[:, i, mine]).all()):
+            if not bool(torch.isfinite(entropy[:, i, mine] + surprise[:, i, mine] + margin[:, i, mine]).all()):
                 yield Skipped(row.candidate, "the network's output is not a number")
                 continue
             yield self._summary(

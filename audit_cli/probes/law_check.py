@@ -38,9 +38,9 @@ def check_law(
     if contrasts:
         medians.append(float(np.median(np.concatenate(contrasts))))
     contrast = max(medians, key=abs)
-    if not np.isfinite(contrast):
-        check = LawCheck.CONTRADICTED
-    elif abs(contrast) < CONFIRMED_BELOW:
+    if not np.isfinite(medians).all():
+        raise FloatingPointError("the network's logits are not finite")
+    if abs(contrast) < CONFIRMED_BELOW:
         check = LawCheck.CONFIRMED
     else:
         check = LawCheck.CONTRADICTED if abs(contrast) > CONTRADICTED_ABOVE else LawCheck.LEAKS
@@ -60,7 +60,8 @@ def _contrasts(denoiser: Denoiser, rows: np.ndarray, rng: np.random.Generator) -
     first = rng.integers(0, n, size=(count,))
     second = (first + rng.integers(1, n, size=(count,))) % n
     u, w = support[first], support[second]
-    return 0.5 * (_log_ratio(denoiser, rows, position, u, u, w) - _log_ratio(denoiser, rows, position, w, u, w))
+    with np.errstate(invalid="ignore"):
+        return 0.5 * (_log_ratio(denoiser, rows, position, u, u, w) - _log_ratio(denoiser, rows, position, w, u, w))
 
 
 def _log_ratio(
@@ -72,7 +73,8 @@ def _log_ratio(
     at = torch.arange(len(rows), device=device), torch.tensor(position, device=device)
     tokens[at] = torch.tensor(put, dtype=torch.int64, device=device)
     ratios = [_target_logp(denoiser, tokens, at, u), _target_logp(denoiser, tokens, at, w)]
-    return (ratios[0] - ratios[1]).cpu().numpy()
+    out: np.ndarray = (ratios[0] - ratios[1]).cpu().numpy()
+    return out
 
 
 def _target_logp(denoiser: Denoiser, tokens: Tensor, at: tuple[Tensor, Tensor], token: np.ndarray) -> Tensor:

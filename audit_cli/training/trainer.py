@@ -3,6 +3,7 @@
 Everything random in step k is a function of (seed, k), so a run that was interrupted and resumed is the same run.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Generator
@@ -175,7 +176,7 @@ class _Run:
 
     def _identity(self) -> str:
         """What must be the same for a run to be resumed."""
-        rows = int(self.tokens.long().sum()) * 1_000_003 + self.tokens.shape[0]
+        rows = hashlib.sha256(self.tokens.cpu().numpy().tobytes() + self.lengths.cpu().numpy().tobytes()).hexdigest()
         settings = {k: v for k, v in asdict(self.settings).items() if k != "save_every"}
         return json.dumps({"settings": settings, "config": self.config.to_json(), "rows": rows}, sort_keys=True)
 
@@ -207,6 +208,13 @@ class _Run:
                 if other:
                     raise TrainingError(f"{file}: saved by a run with another {other}; it cannot be resumed")
                 step = int(metadata["step"])
+                if not 0 < step < self.settings.steps:
+                    raise ValueError(f"step {step} of {self.settings.steps}")
+                for name, parameter in self.parameters.items():
+                    for key in ("weights", "exp_avg", "exp_avg_sq", *(["ema"] if self.ema else [])):
+                        shape = opened.get_slice(f"{key}.{name}").get_shape()
+                        if tuple(shape) != tuple(parameter.shape):
+                            raise ValueError(f"{key}.{name} has shape {shape}")
                 with torch.no_grad():
                     for name, parameter in self.parameters.items():
                         parameter.copy_(opened.get_tensor(f"weights.{name}"))
@@ -217,7 +225,7 @@ class _Run:
                         }
                         if self.ema is not None:
                             self.ema[name].copy_(opened.get_tensor(f"ema.{name}"))
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
             raise TrainingError(f"{file}: damaged ({error})") from None
         return step
 

@@ -150,7 +150,7 @@ def test_inspect_says_what_a_checkpoint_is():
         (b"a 4111 1111", "'4' is not in the model's vocabulary"),
         (b"\x1b[31mred\x1b[0m", "'\\x1b' is not in the model's vocabulary"),
         (b"x" * 33, "33 tokens, and the model takes at most 32"),
-        (b"!!!", "'!' is not in the model's vocabulary"),
+        (b"!!!", "the text has no tokens"),
         ("日本".encode(), "'日' is not in the model's vocabulary"),
     ],
 )
@@ -270,7 +270,7 @@ def test_train_makes_a_checkpoint_that_the_other_commands_take(tmp_path):
         (["--heads", "5"], "heads"),
         (["--tokenizer", "bpe:3"], "vocabulary"),
         (["--tokenizer", "nope.json"], "no such tokenizer"),
-        (["--skip", "99"], "no characters"),
+        (["--skip", "99"], "too few characters"),
         (["--learning-rate", "1e30", "--clip", "1e30"], "not a number"),
         (["--resume"], "nothing to resume"),
     ],
