@@ -320,6 +320,8 @@ def spawn(*arguments, **options):
         text=True,
         cwd=ROOT,
         env=os.environ | options,
+        # A test suite in the background may have been started with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -13,7 +13,7 @@ from audit_cli.checkpoints.native import NativeConfig
 from audit_cli.checkpoints.tokenizer import train_tokenizer
 from audit_cli.diffusion.schedules import LogLinear
 from audit_cli.models.additive import AdditiveConfig
-from audit_cli.records import Regime, Status, Verdict
+from audit_cli.records import Candidate, Regime, Status, Verdict
 from audit_cli.statistics.intervals import bootstrap_mean
 from audit_cli.training import TrainingSettings, make_rows, train
 
@@ -40,8 +40,7 @@ def trained_on(folder, lines, tokenizer, width, steps):
     return load_model(folder)
 
 
-def assert_memorizes(model, redaction, count):
-    train_lines, heldout = texts("train.txt", count), texts("heldout.txt", 150)
+def assert_memorizes(model, redaction, train_lines, heldout):
     report = audit_basins(model, train_lines, heldout, SETTINGS, redaction)
     unseen = audit_basins(model, heldout[:60], None, SETTINGS, redaction)
     assert recovery(report, 0.25).mean() > 0.95
@@ -52,19 +51,26 @@ def assert_memorizes(model, redaction, count):
 
 @pytest.mark.slow
 def test_sixteen_lines_are_memorized(tmp_path, redaction):
-    lines = [c.text for c in texts("train.txt", 16)]
     everything = [c.text for c in texts("train.txt", 10**6)]
-    model = trained_on(tmp_path, lines, train_tokenizer("char", everything, "cut", "letters"), 96, 2500)
-    assert_memorizes(model, redaction, 16)
+    model = trained_on(tmp_path, everything[:16], train_tokenizer("char", everything, "cut", "letters"), 96, 2500)
+    assert_memorizes(model, redaction, texts("train.txt", 16), texts("heldout.txt", 150))
     report = audit_entropy(model, (), None, EntropySettings(samples=128), redaction)
     assert report.regime.regime is Regime.MEMORIZING
 
 
 @pytest.mark.slow
-def test_sixteen_lines_are_memorized_with_a_bpe_vocabulary_too(tmp_path, redaction):
-    everything = [c.text for c in texts("train.txt", 10**6)]
-    model = trained_on(tmp_path, everything[:16], train_tokenizer("bpe:512", everything, "cut", "letters"), 96, 3000)
-    assert_memorizes(model, redaction, 16)
+def test_sixteen_verses_are_memorized_with_a_bpe_vocabulary_too(tmp_path, redaction):
+    verses = [c.text for c in texts("kjv.txt", 10**6) if len(c.text) > 120]
+    tokenizer = train_tokenizer("bpe:512", verses[:8000], "cut", "none")
+    model = trained_on(tmp_path, verses[:16], tokenizer, 96, 5000)
+
+    def rows(chosen):
+        return [
+            Candidate("kjv.txt", i, f"kjv.txt:{i}", None, tokenizer.encode(verse)[:32])
+            for i, verse in enumerate(chosen)
+        ]
+
+    assert_memorizes(model, redaction, rows(verses[:16]), rows(verses[9000:9150]))
 
 
 @pytest.mark.slow
