@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.memory import peak_mib
+from benchmarks.quiet import Stopwatch
 from benchmarks.report import machine, section
 from benchmarks.timing import interleaved
 from benchmarks.workloads import workloads
@@ -19,6 +20,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two sequences, one vocabulary, few steps: about a minute")
     parser.add_argument("--large-runs", action="store_true", help="whole sampling runs at the larger vocabulary, too")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} beside this program")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="MINUTES",
+        help="how long a table may wait for an idle machine and take disturbed repetitions again",
+    )
     options = parser.parse_args()
     begin = perf_counter()
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
@@ -35,7 +43,8 @@ def main() -> None:
     for number, (task, peak) in enumerate(zip(tasks, peaks, strict=True), 1):
         _progress(f"time, task {number} of {len(tasks)}")
         variants = task.variants()
-        table = section(task, variants, interleaved(variants), peak)
+        watch = Stopwatch(60 * options.patience)
+        table = section(task, variants, interleaved(variants, watch), peak, watch)
         print(*table, sep="\n", flush=True)
         lines += table
         del variants

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.quiet import Stopwatch
 from benchmarks.sweeps import LENGTH, LEVEL
 from benchmarks.timing import Timing, Variant
 from benchmarks.workloads import Kind, Workload
@@ -29,16 +30,15 @@ def _cpu() -> str:
 
 
 def section(
-    workload: Workload, variants: list[Variant], timings: dict[str, Timing], peaks: dict[str, float]
+    workload: Workload, variants: list[Variant], timings: dict[str, Timing], peaks: dict[str, float], watch: Stopwatch
 ) -> list[str]:
-    """Title, table, how much of a dense run's work is left, and how busy the machine was."""
+    """Title, table, how much of a dense run's work is left, and what disturbed the measurement."""
     rows = [_cells(workload, variant, timings, peaks.get(variant.name)) for variant in variants]
     header = list(rows[0])
     lines = [f"## {_title(workload)}", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
     lines += [_line(list(row.values())) for row in rows]
     notes = [_shares(variants)] if workload.kind is Kind.RUN else []
-    # Above the number of cores, something else ran beside the measurement.
-    notes.append(f"Load average at the end: {os.getloadavg()[0]:.1f}.")
+    notes.append(f"Repetitions disturbed by other programs: {watch.retaken} taken again, {watch.disturbed} kept.")
     return [*lines, "", " ".join(notes), ""]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
+
+from benchmarks.quiet import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Timing:
         return max(self.seconds)
 
 
-def interleaved(variants: Sequence[Variant]) -> dict[str, Timing]:
+def interleaved(variants: Sequence[Variant], watch: Stopwatch) -> dict[str, Timing]:
     """Time the variants in turns, A B C A B C, so that a drift of the machine hits all of them alike.
 
     A variant with fewer repeats leaves the later rounds to the others.
@@ -56,7 +57,5 @@ def interleaved(variants: Sequence[Variant]) -> dict[str, Timing]:
     for turn in range(max(variant.repeats for variant in variants)):
         for variant in variants:
             if turn < variant.repeats:
-                begin = perf_counter()
-                variant.call()
-                seconds[variant.name].append((perf_counter() - begin) * variant.parts)
+                seconds[variant.name].append(watch.seconds(variant.call) * variant.parts)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
