@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audit_cli.models.dense import Dense
 from audit_cli.models.time_features import in_whole_blocks, sinusoids
 
 EMBEDDING_STD = 1.0
@@ -41,10 +42,10 @@ class AdditiveTransformer(nn.Module):
         width = config.width
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.position_embedding = nn.Embedding(config.max_length, width)
-        self.time_mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_mlp = nn.Sequential(Dense(width, width), nn.SiLU(), Dense(width, width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.vocab_size)
+        self.head = Dense(width, config.vocab_size)
         nn.init.normal_(self.token_embedding.weight, std=EMBEDDING_STD)
         nn.init.normal_(self.position_embedding.weight, std=EMBEDDING_STD)
 
@@ -74,11 +75,11 @@ class _Block(nn.Module):
         width, heads = config.width, config.heads
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.attention_out = nn.Linear(width, width, bias=False)
+        self.qkv = Dense(width, 3 * width, bias=False)
+        self.attention_out = Dense(width, width, bias=False)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp_in = nn.Linear(width, config.mlp_ratio * width)
-        self.mlp_out = nn.Linear(config.mlp_ratio * width, width)
+        self.mlp_in = Dense(width, config.mlp_ratio * width)
+        self.mlp_out = Dense(config.mlp_ratio * width, width)
         self.relative_bias = nn.Parameter(_local_bias(heads, config.max_length))
 
     def forward(self, x: Tensor, distance: Tensor, mask: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audit_cli.models.dense import Dense
 from audit_cli.models.time_features import in_whole_blocks, sinusoids
 
 SIGMA_FEATURES = 256
@@ -44,7 +45,7 @@ class DiT(nn.Module):
         self.output_layer = _OutputLayer(config)
 
     @property
-    def head(self) -> nn.Linear:
+    def head(self) -> Dense:
         return self.output_layer.linear
 
     def forward(
@@ -72,7 +73,7 @@ class _SigmaMap(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         c = config.condition_width
-        self.mlp = nn.Sequential(nn.Linear(SIGMA_FEATURES, c), nn.SiLU(), nn.Linear(c, c))
+        self.mlp = nn.Sequential(Dense(SIGMA_FEATURES, c), nn.SiLU(), Dense(c, c))
 
     def forward(self, sigma: Tensor) -> Tensor:
         return in_whole_blocks(lambda rows: F.silu(self.mlp(sinusoids(rows, SIGMA_FEATURES))), sigma)
@@ -108,11 +109,11 @@ class _Block(nn.Module):
         width, hidden = config.width, config.mlp_ratio * config.width
         self.heads = config.heads
         self.norm1 = _Norm(width)
-        self.attn_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.attn_out = nn.Linear(width, width, bias=False)
+        self.attn_qkv = Dense(width, 3 * width, bias=False)
+        self.attn_out = Dense(width, width, bias=False)
         self.norm2 = _Norm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
-        self.adaLN_modulation = nn.Linear(config.condition_width, 6 * width)
+        self.mlp = nn.Sequential(Dense(width, hidden), nn.GELU(approximate="tanh"), Dense(hidden, width))
+        self.adaLN_modulation = Dense(config.condition_width, 6 * width)
         nn.init.zeros_(self.adaLN_modulation.weight)
         nn.init.zeros_(self.adaLN_modulation.bias)
 
@@ -132,8 +133,8 @@ class _OutputLayer(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.norm_final = _Norm(config.width)
-        self.linear = nn.Linear(config.width, config.vocab_size)
-        self.adaLN_modulation = nn.Linear(config.condition_width, 2 * config.width)
+        self.linear = Dense(config.width, config.vocab_size)
+        self.adaLN_modulation = Dense(config.condition_width, 2 * config.width)
         for module in (self.linear, self.adaLN_modulation):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)

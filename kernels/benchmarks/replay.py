@@ -8,7 +8,7 @@ from uddm_kernels import LinearHead
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.diffusion.corruption import Starts
 from audit_cli.diffusion.samplers import Ancestral
-from benchmarks.rivals import HeadProduct
+from benchmarks.rivals import head_product
 
 
 @dataclass
@@ -49,8 +49,8 @@ def record(sampler: Ancestral, denoiser: NetworkDenoiser, starts: Starts, batch:
     return recording.calls
 
 
-def replay(denoiser: NetworkDenoiser, calls: list[Call], product: HeadProduct) -> None:
+def replay(denoiser: NetworkDenoiser, calls: list[Call]) -> None:
     """The forward passes and head products of a recorded run, and nothing else."""
     for call in calls:
         hidden = denoiser.hidden(call.tokens, call.t)
-        product(hidden.flatten(0, 1)[: call.head_rows])
+        head_product(hidden.flatten(0, 1)[: call.head_rows], denoiser.head.weight, denoiser.head.bias)

@@ -6,6 +6,8 @@ All take logits (batch, length, vocab) and tokens (batch, length); noise is unif
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from uddm_kernels import linear
+from uddm_kernels.linear_stats.chunked import row_blocks
 
 
 def published_step(logits: Tensor, current: Tensor, alpha_t: float, alpha_s: float) -> Tensor:
@@ -49,15 +51,8 @@ def float32_statistics(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return torch.exp(log_p, out=logits).mul_(log_p).sum(dim=-1).neg_(), log_prob
 
 
-class HeadProduct:
-    """The head's matrix product into memory that is there already: what no way of using the logits can undercut."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, rows: int) -> None:
-        """weight (vocab, width), bias (vocab,); room for `rows` rows."""
-        self.weight, self.bias = weight, bias
-        self.out = torch.empty(rows, weight.shape[0])
-
-    @torch.inference_mode()
-    def __call__(self, hidden: Tensor) -> None:
-        """hidden (rows, width); the logits are not looked at."""
-        torch.addmm(self.bias, hidden, self.weight.T, out=self.out[: hidden.shape[0]])
+@torch.inference_mode()
+def head_product(hidden: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Logits of rows (rows, width), a block at a time and not looked at: no use of them can take less."""
+    for part in row_blocks(len(hidden), len(weight)):
+        linear(hidden[part], weight, bias)

@@ -94,14 +94,18 @@ def step_variants(vocab: int, batch: int) -> list[Variant]:
             "float32", lambda: rivals.float32_step(inputs.logits(), inputs.current, *dense), every_floor, every_row
         ),
     ]
-    product = rivals.HeadProduct(inputs.weight, inputs.bias, every_row)
     for name, (alpha_t, alpha_s) in transitions().items():
         bound = jump_bound(*(torch.tensor(alpha, dtype=torch.float64) for alpha in (alpha_t, alpha_s)))
         rows = int((inputs.numbers()[0] < bound).sum())
         hidden = inputs.hidden.flatten(0, 1)[:rows]
         variants += [
             Variant(f"ours, {name}", partial(our_step, inputs, alpha_t, alpha_s), f"floor, {name}", rows),
-            Variant(f"floor, {name}", partial(product, hidden), f"floor, {name}", rows),
+            Variant(
+                f"floor, {name}",
+                partial(rivals.head_product, hidden, inputs.weight, inputs.bias),
+                f"floor, {name}",
+                rows,
+            ),
         ]
     return variants
 
@@ -110,11 +114,10 @@ def statistics_variants(vocab: int, batch: int) -> list[Variant]:
     """Entropy and a target's log-probability; ours adds what else is in `RowStats` (ranks, the best two tokens)."""
     inputs = Inputs.random(vocab, batch)
     hidden, target = inputs.hidden.flatten(0, 1), inputs.target.flatten()
-    product = rivals.HeadProduct(inputs.weight, inputs.bias, len(target))
     calls = {
         "published": lambda: rivals.published_statistics(inputs.logits(), inputs.target),
         "float32": lambda: rivals.float32_statistics(inputs.logits(), inputs.target),
         "ours": lambda: linear_stats(hidden, inputs.head, target),
-        "floor": lambda: product(hidden),
+        "floor": lambda: rivals.head_product(hidden, inputs.weight, inputs.bias),
     }
     return [Variant(name, call, "floor", len(target)) for name, call in calls.items()]

@@ -70,8 +70,6 @@ class Sweep:
     def variants(self) -> list[Variant]:
         """All four ways. One run of ours is recorded first, which also warms it and its floor up."""
         asked = record(self.sampler, self.denoiser, self.starts, self.batch)
-        head = self.denoiser.network.head
-        product = rivals.HeadProduct(head.weight, head.bias, self.starts.tokens.numel())
         steps = len(self.grid()) - 1
         calls = self.calls()
         dense = [
@@ -96,7 +94,7 @@ class Sweep:
                 repeats=REPEATS_OF_LONG if steps > LONG else REPEATS,
                 warm=True,
             )
-            for name, call in (("ours", calls["ours"]), ("floor", lambda: replay(self.denoiser, asked, product)))
+            for name, call in (("ours", calls["ours"]), ("floor", lambda: replay(self.denoiser, asked)))
         ]
         return dense + thinned
 

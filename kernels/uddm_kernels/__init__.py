@@ -6,6 +6,7 @@ one function that the rest of the program calls.
 """
 
 from uddm_kernels.corrupt import corrupt
+from uddm_kernels.dense import linear
 from uddm_kernels.head import LinearHead
 from uddm_kernels.linear_stats import linear_stats
 from uddm_kernels.logit_stats import RowStats, logit_stats
@@ -18,6 +19,7 @@ __all__ = [
     "corrupt",
     "jump_bound",
     "keyed_uniforms",
+    "linear",
     "linear_stats",
     "logit_stats",
     "philox4x32",

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uddm_kernels.dense import linear
+
 # Matrix products of fewer rows take another code path (matrix times vector) and round differently; with at least
 # this many rows a row's result does not depend on how many rows are beside it.
 MIN_ROWS = 16
@@ -41,4 +43,4 @@ def _product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = hidden.shape[0]
     if rows < MIN_ROWS:
         hidden = torch.nn.functional.pad(hidden, (0, 0, 0, MIN_ROWS - rows))
-    return torch.nn.functional.linear(hidden, weight, bias)[:rows]
+    return linear(hidden, weight, bias)[:rows]

@@ -31,6 +31,7 @@ def linear_stats(
             head.logits(hidden[part]),
             None if target is None else target[part],
             None if current is None else current[part],
+            overwrite=True,
         )
         if stats is None:
             stats = RowStats.empty(rows, hidden.device, block.lse.dtype)
