@@ -4,8 +4,10 @@ Entropies and surprises are in nats; a report converts them where another unit i
 measured" and never zero.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Verdict(StrEnum):
@@ -55,12 +57,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A candidate as the network sees it; its own tokens are positions `start` to `stop`, the rest is layout."""
+    """A candidate, or a window of it, as the network sees it.
+
+    Its own tokens are positions `start` to `stop`, the rest is layout; a window begins at the candidate's token
+    `offset`.
+    """
 
     candidate: Candidate
     tokens: tuple[int, ...]
     start: int
     stop: int
+    offset: int = 0
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -238,12 +245,34 @@ class TextResult:
     skip_reason: str = ""
     duplicate_of: str = ""
     tokens: int | None = None
+    windows: int | None = None
+    window_offset: int | None = None
     origin: str = "given"
     returns: bool | None = None
     entropy: EntropyMeasurement | None = None
     basin_measurement: BasinMeasurement | None = None
     basin: Basin | None = None
     judgement: Judgement | None = None
+
+
+class Results(Protocol):
+    """The results of a run, in the order of the texts; each iteration reads them again from where they are kept."""
+
+    def __iter__(self) -> Iterator[TextResult]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the texts that were given; `verdicts` counts those measured, without duplicates."""
+
+    given: int
+    measured: int
+    duplicates: int
+    skipped: int
+    verdicts: tuple[tuple[Verdict, int], ...] = ()
+    most_references: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +323,13 @@ class AuditReport:
     model: ModelInfo
     law: LawCheckResult
     run: RunInfo
-    results: tuple[TextResult, ...]
+    results: Results
+    counts: Counts
     fdr: float
+    judged: bool
     levels: tuple[float, ...] = ()
     heldout: HeldoutSummary | None = None
     regime: RegimeReport | None = None
+    reference_model: ModelInfo | None = None
+    given_entropy: float | None = None
     warnings: tuple[str, ...] = ()

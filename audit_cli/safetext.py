@@ -1,5 +1,8 @@
 """Making strings from outside safe for the place where they are shown. Standard library only."""
 
+import html
+import re
+
 # Spreadsheets take a cell that starts with one of these as a formula.
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
@@ -18,6 +21,19 @@ INVISIBLE = frozenset(
     for c in range(first, last + 1)
 )
 
+# Markup, links, mentions and line structure of Markdown all begin or end with one of these.
+MARKDOWN_ACTIVE = "!#$%&*+-./:<=>@[\\]^_`{|}~"
+# Sites look for mentions, references, addresses and emoji in the text that is left after entities are resolved, so
+# an entity alone hides nothing from them. A zero-width space, which shows nothing, breaks the word that they look for.
+FOUND_AFTER_RENDERING = re.compile(
+    r"(?<=[@#!$%&~])(?=\w)"  # mentions, addresses, numbers of issues and their like
+    r"|(?<=:)(?=//|[\w+-]+:)"  # addresses of pages, emoji
+    r"|(?<=www)(?=\.)|(?<=gh-)(?=\d)",
+    re.IGNORECASE,
+)
+BREAK = "\u200b"
+MARKDOWN_ENTITIES = str.maketrans({c: f"&#{ord(c)};" for c in MARKDOWN_ACTIVE + BREAK})
+
 
 def for_terminal(text: str) -> str:
     """The text with every character that a terminal could act on, or that shows nothing, as a visible escape.
@@ -34,6 +50,20 @@ def for_csv(text: str) -> str:
     shown = "".join(c for c in text if c.isprintable() and not c.isspace()).lstrip("\"'")
     risky = shown.startswith(tuple(FORMULA_STARTS)) or text.startswith(("\t", "\r", "\n")) or "\0" in text
     return "'" + text if risky else text
+
+
+def for_markdown(text: str) -> str:
+    """The text for a cell of a GitHub-flavoured Markdown table: one line in which nothing is markup.
+
+    It reads as `for_terminal` shows it. Links, autolinks, mentions, references, emoji and mathematics stay text.
+    """
+    return FOUND_AFTER_RENDERING.sub(BREAK, for_terminal(text)).translate(MARKDOWN_ENTITIES)
+
+
+def for_xml(text: str) -> str:
+    """The text for an attribute or element of XML 1.0: visible escapes for what has no place there, then entities."""
+    # What a terminal must not get, XML must not either, or would normalize, as it does with line ends.
+    return html.escape(for_terminal(text))
 
 
 def encodable(text: str) -> str:

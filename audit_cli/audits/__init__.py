@@ -1,8 +1,26 @@
 """The joins: candidates, held-out text, probes and verdicts into a report. Prints nothing."""
 
-from audit_cli.audits.basins import BasinSettings, audit_basins
-from audit_cli.audits.entropy import EntropySettings, audit_entropy
+from audit_cli.audits.basins import BasinSettings, audit_basins, basins_audit, report_basins
+from audit_cli.audits.comparison import Comparison
+from audit_cli.audits.entropy import EntropySettings, audit_entropy, entropy_audit, report_entropy
 from audit_cli.audits.inspect import inspect_model
+from audit_cli.audits.journal import Journal, JournalError
+from audit_cli.audits.twins import Slot
 from audit_cli.audits.watch import Watch
 
-__all__ = ["BasinSettings", "EntropySettings", "Watch", "audit_basins", "audit_entropy", "inspect_model"]
+__all__ = [
+    "BasinSettings",
+    "Comparison",
+    "EntropySettings",
+    "Journal",
+    "JournalError",
+    "Slot",
+    "Watch",
+    "audit_basins",
+    "audit_entropy",
+    "basins_audit",
+    "entropy_audit",
+    "inspect_model",
+    "report_basins",
+    "report_entropy",
+]

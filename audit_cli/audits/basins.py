@@ -1,33 +1,22 @@
 """`uddm-audit basins`: corrupt texts, run the reverse process, count what comes back, and judge."""
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from audit_cli.audits.heldout import Reference, reference, summary, too_few
-from audit_cli.audits.provenance import run_info
-from audit_cli.audits.texts import References, candidate_rows, reference_rows
-from audit_cli.audits.verdict_law import law_for_verdicts
-from audit_cli.audits.watch import Watch, watched
+from audit_cli.audits.comparison import Comparison, Texts
+from audit_cli.audits.journal import Journal
+from audit_cli.audits.run import Audit
+from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
+from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
 from audit_cli.diffusion.schedules import level_at, time_at_level
 from audit_cli.probes.basins import BasinProbe
-from audit_cli.probes.law_check import check_law
-from audit_cli.records import (
-    AuditReport,
-    Basin,
-    BasinMeasurement,
-    Candidate,
-    HeldoutSummary,
-    Judgement,
-    LawCheckResult,
-    Row,
-    Skipped,
-)
+from audit_cli.probes.entropy import EntropyProbe
+from audit_cli.records import AuditReport, Basin, BasinMeasurement, EntropyMeasurement, Row, Skipped
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.basin import basin
-from audit_cli.verdicts.judge import Scored, judge, unjudged
 from audit_cli.verdicts.recipes import BASIN_SURPRISE, HIGHEST_LEVEL, basin_surprise_score
 from audit_cli.verdicts.returns import DECIDING_LEVEL, MORE_RESTARTS, returns
 
@@ -77,52 +66,103 @@ class BasinSettings:
         return OneShot() if self.sampler == "one-shot" else Ancestral(steps, snap=paper)
 
 
+@dataclass(frozen=True)
+class BasinTask:
+    """Basins as a `Task`. Where the first restarts leave open whether a candidate returns, more are run."""
+
+    model: LoadedModel
+    settings: BasinSettings
+    look_again: bool = True
+
+    command = "basins"
+    record = BasinMeasurement
+    recipe = BASIN_SURPRISE
+
+    @property
+    def probe(self) -> BasinProbe:
+        """The probe of the settings."""
+        return self.settings.probe(self.model)
+
+    def evaluations(self, row: Row) -> int:
+        """See `Task`."""
+        return self.probe.evaluations()
+
+    def measure(self, denoiser: Denoiser, rows: list[Row]) -> Iterator[BasinMeasurement | Skipped]:
+        """See `Task`."""
+        probe = self.probe
+        measured = list(probe.measure(denoiser, rows))
+        unclear = [
+            (i, m) for i, m in enumerate(measured) if isinstance(m, BasinMeasurement) and returns(m.deciding) is None
+        ]
+        if self.look_again and unclear:
+            # Not in the progress, which cannot know of them.
+            again = [rows[i] for i, _ in unclear]
+            longer = probe.extend(self.model.denoiser, again, [m for _, m in unclear], MORE_RESTARTS)
+            for (i, _), m in zip(unclear, longer, strict=True):
+                measured[i] = m
+        yield from measured
+
+    def of_references(self) -> "BasinTask":
+        """See `Task`."""
+        return BasinTask(self.model, replace(self.settings, argmax=False, per_token=False), look_again=False)
+
+    def score(self, measured: BasinMeasurement) -> float:
+        """See `Task`."""
+        return basin_surprise_score(measured, self.model.info.vocab_size)
+
+    def entropy(self, measured: BasinMeasurement) -> EntropyMeasurement:
+        """See `Task`."""
+        return measured.entropy
+
+    def entropy_probe(self) -> EntropyProbe:
+        """See `Task`."""
+        return EntropyProbe(batch_size=self.settings.batch_size)
+
+    def returns(self, measured: BasinMeasurement) -> bool | None:
+        """See `Task`."""
+        return returns(measured.deciding)
+
+    def described(self, measured: BasinMeasurement) -> dict[str, Any]:
+        """See `Task`."""
+        return {
+            "returns": returns(measured.deciding),
+            "entropy": measured.entropy,
+            "basin_measurement": measured,
+            "basin": basin_of(measured),
+        }
+
+
+def basins_audit(
+    model: LoadedModel,
+    texts: Texts,
+    comparison: Comparison,
+    settings: BasinSettings,
+    watch: Watch | None = None,
+    journal: Journal | None = None,
+) -> Audit[BasinMeasurement]:
+    """The audit of the texts' basins, ready to be run. Raises ValueError on settings that do not fit the model."""
+    task = BasinTask(model, settings, look_again=settings.protocol != "paper")
+    return Audit(model, texts, comparison, task, settings, watch or Watch(), journal or Journal(None, b""))
+
+
 def audit_basins(
     model: LoadedModel,
-    candidates: Iterable[Candidate | Skipped],
-    heldout: Iterable[Candidate | Skipped] | None,
+    texts: Texts,
+    heldout: Texts | None,
     settings: BasinSettings,
     redaction: Redaction,
     watch: Watch | None = None,
 ) -> AuditReport:
     """Measure the candidates' basins and judge them against held-out text, measured alike, where there is any."""
-    watch = watch or Watch()
-    begun = time.monotonic()
-    probe = settings.probe(model)
-    found = candidate_rows(model, candidates)
-    texts = None if heldout is None else reference_rows(model, found.rows, heldout)
-    warnings = too_few(texts, len(found.rows), settings.fdr) if texts else ()
-    for warning in warnings:
-        watch.warn(warning)
-    law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
-    denoiser = watched(model.denoiser, watch, "texts", len(found.rows) * probe.evaluations())
-    measured = list(probe.measure(denoiser, found.rows))
-    if settings.protocol != "paper":
-        measured = _look_again(model, probe, found.rows, measured)
-    basins = [None if isinstance(m, Skipped) else basin_of(m) for m in measured]
-    judged, held, spent = _judge(model, measured, texts, settings, law, watch)
-    results = found.results(
-        measured,
-        redaction,
-        lambda i, m: {
-            "returns": returns(m.deciding),
-            "entropy": m.entropy,
-            "basin_measurement": m,
-            "basin": basins[i],
-            "judgement": judged[i],
-        },
-    )
-    spent += sum(m.evaluations for m in measured if isinstance(m, BasinMeasurement))
-    return AuditReport(
-        model=model.info,
-        law=law,
-        run=run_info("basins", settings, model, texts, time.monotonic() - begun, spent),
-        results=tuple(results),
-        fdr=settings.fdr,
-        levels=tuple(level_at(model.denoiser.schedule, t) for t in probe.times),
-        heldout=held,
-        warnings=warnings,
-    )
+    audit = basins_audit(model, texts, Comparison(heldout), settings, watch)
+    return report_basins(audit, redaction)
+
+
+def report_basins(audit: Audit[BasinMeasurement], redaction: Redaction) -> AuditReport:
+    """The report of an audit of basins."""
+    probe = audit.settings.probe(audit.model)
+    schedule = audit.model.denoiser.schedule
+    return replace(audit.report(redaction), levels=tuple(level_at(schedule, t) for t in probe.times))
 
 
 def basin_of(measured: BasinMeasurement) -> Basin | None:
@@ -131,66 +171,3 @@ def basin_of(measured: BasinMeasurement) -> Basin | None:
     if not levels:
         return None
     return basin([x.level for x in levels], [x.returned for x in levels], [x.restarts for x in levels])
-
-
-def _look_again(
-    model: LoadedModel, probe: BasinProbe, rows: list[Row], measured: list[BasinMeasurement | Skipped]
-) -> list[BasinMeasurement | Skipped]:
-    """More restarts where the first ones leave open whether a text returns."""
-    unclear = [
-        (i, m) for i, m in enumerate(measured) if isinstance(m, BasinMeasurement) and returns(m.deciding) is None
-    ]
-    longer = probe.extend(model.denoiser, [rows[i] for i, _ in unclear], [m for _, m in unclear], MORE_RESTARTS)
-    out = list(measured)
-    for (i, _), m in zip(unclear, longer, strict=True):
-        out[i] = m
-    return out
-
-
-def _judge(
-    model: LoadedModel,
-    measured: list[BasinMeasurement | Skipped],
-    texts: References | None,
-    settings: BasinSettings,
-    law: LawCheckResult,
-    watch: Watch,
-) -> tuple[dict[int, Judgement], HeldoutSummary | None, int]:
-    """A judgement for every measured row by its index, the held-out text, and the evaluations it took."""
-    vocab = model.info.vocab_size
-    good = [(i, m) for i, m in enumerate(measured) if isinstance(m, BasinMeasurement)]
-    scores = [basin_surprise_score(m, vocab) for _, m in good]
-    back = [returns(m.deciding) for _, m in good]
-    indices = [i for i, _ in good]
-    if texts is None:
-        scored = [Scored(s, r, 0) for s, r in zip(scores, back, strict=True)]
-        return dict(zip(indices, unjudged(scored, BASIN_SURPRISE), strict=True)), None, 0
-    probe = replace(settings, argmax=False, per_token=False).probe(model)
-    count = sum(map(len, texts.rows))
-    denoiser = watched(model.denoiser, watch, "held-out texts", count * probe.evaluations())
-    references: list[list[Reference]] = []
-    failed = spent = 0
-    for band in texts.rows:
-        kept = []
-        for m in probe.measure(denoiser, band):
-            if isinstance(m, Skipped):
-                failed += 1
-                continue
-            size = basin_of(m)
-            kept.append(
-                reference(
-                    basin_surprise_score(m, vocab),
-                    m.entropy,
-                    tuple(x.returned for x in m.levels),
-                    None if size is None else size.size,
-                )
-            )
-            spent += m.evaluations
-        references.append(kept)
-    judged = judge(
-        [Scored(s, r, texts.group[i]) for i, s, r in zip(indices, scores, back, strict=True)],
-        [[r.score for r in band] for band in references],
-        BASIN_SURPRISE,
-        settings.fdr,
-        law_for_verdicts(model, law),
-    )
-    return dict(zip(indices, judged, strict=True)), summary(texts, references, failed), spent

@@ -1,33 +1,30 @@
 """`uddm-audit entropy`: the conditional entropy of texts, or of what the model writes by itself."""
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from audit_cli.audits.heldout import reference, summary, too_few
-from audit_cli.audits.provenance import run_info
-from audit_cli.audits.texts import References, candidate_rows, reference_rows
+from audit_cli.audits.comparison import Comparison, Texts
+from audit_cli.audits.journal import Journal
+from audit_cli.audits.run import Audit, OwnResults
 from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
+from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.probes.law_check import check_law
 from audit_cli.probes.samples import generate
 from audit_cli.records import (
     AuditReport,
-    Candidate,
     EntropyMeasurement,
-    HeldoutSummary,
-    Judgement,
     LawCheckResult,
-    RegimeReport,
+    Row,
     Skipped,
     Status,
     TextResult,
 )
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.verdicts.judge import Scored, judge, unjudged
 from audit_cli.verdicts.recipes import SURPRISE, surprise_score
 from audit_cli.verdicts.regime import regime
 
@@ -51,88 +48,90 @@ class EntropySettings:
         return EntropyProbe(self.t, self.draws, self.context == "prefix", self.seed, self.per_token, self.batch_size)
 
 
+@dataclass(frozen=True)
+class EntropyTask:
+    """Entropy and surprise as a `Task`."""
+
+    model: LoadedModel
+    settings: EntropySettings
+
+    command = "entropy"
+    record = EntropyMeasurement
+    recipe = SURPRISE
+
+    def evaluations(self, row: Row) -> int:
+        """See `Task`."""
+        return self.settings.probe().evaluations(row)
+
+    def measure(self, denoiser: Denoiser, rows: list[Row]) -> Iterator[EntropyMeasurement | Skipped]:
+        """See `Task`."""
+        return self.settings.probe().measure(denoiser, rows)
+
+    def of_references(self) -> "EntropyTask":
+        """See `Task`."""
+        return EntropyTask(self.model, replace(self.settings, per_token=False))
+
+    def score(self, measured: EntropyMeasurement) -> float:
+        """See `Task`."""
+        return surprise_score(measured)
+
+    def entropy(self, measured: EntropyMeasurement) -> EntropyMeasurement:
+        """See `Task`."""
+        return measured
+
+    def entropy_probe(self) -> EntropyProbe:
+        """See `Task`."""
+        return self.of_references().settings.probe()
+
+    def returns(self, measured: EntropyMeasurement) -> bool | None:
+        """See `Task`."""
+        return None
+
+    def described(self, measured: EntropyMeasurement) -> dict[str, Any]:
+        """See `Task`."""
+        return {"entropy": measured}
+
+
+def entropy_audit(
+    model: LoadedModel,
+    texts: Texts,
+    comparison: Comparison,
+    settings: EntropySettings,
+    watch: Watch | None = None,
+    journal: Journal | None = None,
+) -> Audit[EntropyMeasurement]:
+    """The audit of the texts' entropy, ready to be run."""
+    task = EntropyTask(model, settings)
+    return Audit(model, texts, comparison, task, settings, watch or Watch(), journal or Journal(None, b""))
+
+
 def audit_entropy(
     model: LoadedModel,
-    candidates: Iterable[Candidate | Skipped],
-    heldout: Iterable[Candidate | Skipped] | None,
+    texts: Texts,
+    heldout: Texts | None,
     settings: EntropySettings,
     redaction: Redaction,
     watch: Watch | None = None,
 ) -> AuditReport:
     """Measure the candidates, judge them against held-out text where there is any, and the model by its samples."""
-    watch = watch or Watch()
-    begun = time.monotonic()
-    found = candidate_rows(model, candidates)
-    texts = None if heldout is None else reference_rows(model, found.rows, heldout)
-    warnings = too_few(texts, len(found.rows), settings.fdr) if texts else ()
-    for warning in warnings:
-        watch.warn(warning)
-    law = check_law(model.denoiser, settings.seed, [row.own for row in found.rows])
-    probe = settings.probe()
-    denoiser = watched(model.denoiser, watch, "texts", sum(map(probe.evaluations, found.rows)))
-    measured = list(probe.measure(denoiser, found.rows))
-    judged, held = _judge(model, measured, texts, settings, law, watch)
-    results = found.results(
-        measured,
+    return report_entropy(entropy_audit(model, texts, Comparison(heldout), settings, watch), redaction)
+
+
+def report_entropy(audit: Audit[EntropyMeasurement], redaction: Redaction) -> AuditReport:
+    """The report of an audit of entropy."""
+    return audit.report(
         redaction,
-        lambda i, m: {"entropy": _with_pieces(m, model, redaction), "judgement": judged[i]},
+        own=partial(_own_samples, audit.model, audit.settings, redaction, audit.watch),
+        describe=lambda m: {"entropy": _with_pieces(m, audit.model, redaction)},
     )
-    report, own = _own_samples(model, settings, law, redaction, watch)
-    results += own
-    spent = sum(m.evaluations for m in measured if not isinstance(m, Skipped))
-    return AuditReport(
-        model=model.info,
-        law=law,
-        run=run_info("entropy", settings, model, texts, time.monotonic() - begun, spent),
-        results=tuple(results),
-        fdr=settings.fdr,
-        heldout=held,
-        warnings=warnings,
-        regime=report,
-    )
-
-
-def _judge(
-    model: LoadedModel,
-    measured: list[EntropyMeasurement | Skipped],
-    texts: References | None,
-    settings: EntropySettings,
-    law: LawCheckResult,
-    watch: Watch,
-) -> tuple[dict[int, Judgement], HeldoutSummary | None]:
-    """A judgement for every row that could be measured, by its index."""
-    good = [(i, m) for i, m in enumerate(measured) if isinstance(m, EntropyMeasurement)]
-    if texts is None:
-        scored = [Scored(surprise_score(m), None, 0) for _, m in good]
-        return dict(zip((i for i, _ in good), unjudged(scored, SURPRISE), strict=True)), None
-    probe = replace(settings, per_token=False).probe()
-    total = sum(probe.evaluations(row) for band in texts.rows for row in band)
-    denoiser = watched(model.denoiser, watch, "held-out texts", total)
-    references, failed = [], 0
-    for band in texts.rows:
-        kept = []
-        for m in probe.measure(denoiser, band):
-            if isinstance(m, Skipped):
-                failed += 1
-            else:
-                kept.append(reference(surprise_score(m), m, (), None))
-        references.append(kept)
-    judged = judge(
-        [Scored(surprise_score(m), None, texts.group[i]) for i, m in good],
-        [[r.score for r in band] for band in references],
-        SURPRISE,
-        settings.fdr,
-        law_for_verdicts(model, law),
-    )
-    return dict(zip((i for i, _ in good), judged, strict=True)), summary(texts, references, failed)
 
 
 def _own_samples(
-    model: LoadedModel, settings: EntropySettings, law: LawCheckResult, redaction: Redaction, watch: Watch
-) -> tuple[RegimeReport | None, list[TextResult]]:
+    model: LoadedModel, settings: EntropySettings, redaction: Redaction, watch: Watch, law: LawCheckResult
+) -> OwnResults:
     """The model's own samples as results, and the regime they speak for."""
     if not settings.samples:
-        return None, []
+        return OwnResults((), None)
     steps = settings.sample_steps + 1
     denoiser = watched(model.denoiser, watch, "samples", settings.samples * steps)
     rows = list(
@@ -155,12 +154,15 @@ def _own_samples(
                 Status.MEASURED,
                 tokens=len(row.own),
                 origin="generated",
+                windows=1,
+                window_offset=0,
                 entropy=_with_pieces(m, model, redaction),
             )
         )
     if not kept:
-        return None, results
-    return regime(kept, tokens, model.info.vocab_size, law_for_verdicts(model, law), settings.seed), results
+        return OwnResults(results, None)
+    found = regime(kept, tokens, model.info.vocab_size, law_for_verdicts(model, law), settings.seed)
+    return OwnResults(results, found)
 
 
 def _with_pieces(measured: EntropyMeasurement, model: LoadedModel, redaction: Redaction) -> EntropyMeasurement:

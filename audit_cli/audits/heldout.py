@@ -27,12 +27,11 @@ def reference(score: float, measured: EntropyMeasurement, returned: tuple[int, .
     return Reference(score, measured.entropy_mean, measured.surprise_mean, measured.vanishing_share, returned, basin)
 
 
-def too_few(texts: References, candidates: int, fdr: float) -> tuple[str, ...]:
-    """What cannot be found with so few held-out texts, said before anything is measured."""
-    fewest = min((len(band) for band in texts.rows), default=0)
+def too_few(fewest: int, candidates: int, fdr: float, what: str) -> tuple[str, ...]:
+    """What cannot be found with so few references, "held-out texts" or "twins", said before anything is measured."""
     if not candidates or fewest >= references_needed(candidates, 1, fdr):
         return ()
-    smallest = f"with {fewest} held-out texts the smallest possible p is {1 / (fewest + 1):.2g}"
+    smallest = f"with {fewest} {what} the smallest possible p is {1 / (fewest + 1):.2g}"
     if fewest < references_needed(1, 1, fdr):
         needed = references_needed(candidates, 1, fdr)
         return (f"{smallest}, so nothing can be found at --fdr {fdr:g}; {needed:,} are needed for a lone finding",)

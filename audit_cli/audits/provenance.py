@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from audit_cli import __version__
-from audit_cli.audits.texts import References
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.records import RunInfo
 
@@ -18,11 +17,10 @@ def settings_id(command: str, settings: dict[str, Any], model: LoadedModel) -> s
 
 
 def run_info(
-    command: str, settings: object, model: LoadedModel, heldout: References | None, seconds: float, evaluations: int
+    command: str, settings: Any, model: LoadedModel, more: dict[str, object], seconds: float, evaluations: int
 ) -> RunInfo:
-    """The run of an audit under a settings dataclass of plain values, against some held-out text."""
-    plain = {k: v for k, v in asdict(settings).items() if k not in UNDECISIVE}  # type: ignore[call-overload]
-    plain["heldout_sha256"] = None if heldout is None else heldout.sha256()
+    """The run of an audit under a settings dataclass of plain values, and `more` that decides its numbers."""
+    plain = {k: v for k, v in asdict(settings).items() if k not in UNDECISIVE} | more
     return RunInfo(
         command=command,
         version=__version__,
@@ -33,6 +31,20 @@ def run_info(
         seconds=seconds,
         evaluations=evaluations,
     )
+
+
+def identity(command: str, settings: Any, model: LoadedModel, more: dict[str, object]) -> dict[str, Any]:
+    """What decides the measurements that a journal keeps; not what is only made of them."""
+    plain = {k: v for k, v in asdict(settings).items() if k not in ("batch_size", "fdr")}
+    return {
+        "command": command,
+        **plain,
+        **more,
+        "model": model.info.weights_sha256,
+        "tokenizer": model.info.tokenizer_sha256,
+        "device": model.denoiser.device.type,
+        "version": __version__,
+    }
 
 
 # Settings that change how a result is computed or shown, not what it is.

@@ -1,79 +1,113 @@
-"""Candidates and held-out text as rows of tokens: duplicates, lengths, and who is compared with whom."""
+"""Candidates and held-out text as rows of tokens: duplicates, lengths, windows, and who is compared with whom."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
+from audit_cli.audits.comparison import Texts
+from audit_cli.audits.journal import Journal
 from audit_cli.checkpoints import LoadedModel
-from audit_cli.records import Candidate, Row, Skipped, Status, TextResult
-from audit_cli.redaction import Redaction
-from audit_cli.verdicts.lengths import Band, band_of, bands, near_duplicates
+from audit_cli.records import Candidate, Row, Skipped
+from audit_cli.verdicts.duplicates import NearDuplicates
+from audit_cli.verdicts.lengths import Band, bands, drawn_number
 
-Measured = TypeVar("Measured")
+# Rows of the audited texts on which the law is checked.
+LAW_ROWS = 128
 
 
 @dataclass
-class CandidateRows:
-    """The candidates in order, each as the index of its row, as `Skipped`, or as a duplicate of another's row."""
+class Heldout:
+    """Held-out texts as token ids, each once; of a candidate only what its layout depends on is kept."""
 
-    order: list[tuple[Candidate, int | None, Skipped | None]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    texts: list[tuple[tuple[int, ...], Candidate]] = field(default_factory=list)
+    given: int = 0
+    skipped: int = 0
+    duplicates: int = 0
 
-    def results(
-        self,
-        measured: Sequence[Measured | Skipped],
-        redaction: Redaction,
-        describe: Callable[[int, Measured], dict[str, Any]],
-    ) -> list[TextResult]:
-        """A result a candidate: skipped, or with the fields that `describe` makes of its row's measurement."""
-        out = []
-        for candidate, index, skipped in self.order:
-            fingerprint = redaction.fingerprint(candidate.text, candidate.token_ids)
-            if index is None:
-                out.append(TextResult(candidate, fingerprint, Status.SKIPPED, skipped.reason if skipped else ""))
-                continue
-            m = measured[index]
-            if isinstance(m, Skipped):
-                out.append(TextResult(candidate, fingerprint, Status.SKIPPED, m.reason))
-                continue
-            row = self.rows[index]
-            first = row.candidate is candidate
-            out.append(
-                TextResult(
-                    candidate,
-                    fingerprint,
-                    Status.MEASURED if first else Status.DUPLICATE,
-                    duplicate_of="" if first else row.candidate.id,
-                    tokens=len(row.own),
-                    **describe(index, m),
-                )
-            )
+    @classmethod
+    def read(cls, model: LoadedModel, texts: Texts) -> "Heldout":
+        """Read and tokenize them all; there are hundreds or thousands, never as many as candidates."""
+        out = cls()
+        seen: set[tuple[int, ...]] = set()
+        for text in texts:
+            out.given += 1
+            ids = text if isinstance(text, Skipped) else model.token_ids(text)
+            if isinstance(ids, Skipped):
+                out.skipped += 1
+            elif ids in seen:
+                out.duplicates += 1
+            else:
+                assert isinstance(text, Candidate)  # noqa: S101 - a Skipped has no tokens
+                seen.add(ids)
+                out.texts.append((ids, replace(text, text=None)))
         return out
 
 
-def candidate_rows(model: LoadedModel, candidates: Iterable[Candidate | Skipped]) -> CandidateRows:
-    """Rows to measure; candidates with the same tokens share one, and are measured and counted once."""
-    found = CandidateRows()
-    index_of: dict[tuple[int, ...], int] = {}
-    for candidate in candidates:
-        row = candidate if isinstance(candidate, Skipped) else model.row(candidate)
-        if isinstance(row, Skipped):
-            found.order.append((row.candidate, None, row))
-            continue
-        index = index_of.setdefault(row.own, len(found.rows))
-        if index == len(found.rows):
-            found.rows.append(row)
-        found.order.append((row.candidate, index, None))
-    return found
+@dataclass
+class Scan:
+    """What a first look at the candidates tells: `lengths` and `long` count distinct texts, `near` numbers the
+    held-out texts that are like a candidate."""
+
+    given: int = 0
+    distinct: int = 0
+    duplicates: int = 0
+    skipped: int = 0
+    windows: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    long: int = 0
+    near: set[int] = field(default_factory=set)
+    law_rows: list[tuple[int, ...]] = field(default_factory=list)
+
+
+def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Journal) -> Scan:
+    """Note every text and its windows in the journal; nothing of them stays in memory."""
+    out = Scan()
+    near = NearDuplicates([ids for ids, _ in heldout.texts] if heldout else [], model.layout.max_length)
+    with journal.texts_anew():
+        for position, text in enumerate(texts):
+            out.given += 1
+            rows = text if isinstance(text, Skipped) else model.rows(text)
+            if isinstance(rows, Skipped):
+                out.skipped += 1
+                journal.add_text(position, rows.candidate.id, None, None, rows.reason)
+                continue
+            tokens = rows[-1].offset + len(rows[-1].own)
+            keys = [journal.row_key("row", row) for row in rows]
+            key = keys[0] if len(keys) == 1 else journal.key("text", b"".join(keys))
+            entry = journal.add_text(position, rows[0].candidate.id, key, tokens)
+            if entry.first != position:
+                out.duplicates += 1
+                continue
+            journal.add_windows(position, ((row.offset, key) for row, key in zip(rows, keys, strict=True)))
+            out.distinct += 1
+            out.windows += len(rows)
+            if len(rows) == 1:
+                out.lengths[tokens] += 1
+            else:
+                out.long += 1
+            near.look(_whole(rows))
+            if len(out.law_rows) < LAW_ROWS:
+                out.law_rows.append(rows[0].own)
+    out.near = near.found
+    return out
+
+
+def _whole(rows: list[Row]) -> tuple[int, ...]:
+    """The tokens of a text from its windows, the last of which may overlap the one before."""
+    reached = 0
+    out: list[int] = []
+    for row in rows:
+        out += row.own[reached - row.offset :]
+        reached = row.offset + len(row.own)
+    return tuple(out)
 
 
 @dataclass(frozen=True)
 class References:
-    """Held-out rows for the candidates' length bands: `rows[b]` for band b, `group[i]` the band of candidate row i."""
+    """Held-out rows by group: one group a length band of the candidates, and one for the windows of long ones."""
 
     bands: tuple[Band, ...]
-    group: tuple[int, ...]
     rows: tuple[tuple[Row, ...], ...]
     given: int
     skipped: int
@@ -82,59 +116,71 @@ class References:
     too_short: int
     used: int
 
+    def group(self, tokens: int, windows: int) -> int:
+        """The group that a text of so many tokens and windows is compared with."""
+        if windows > 1:
+            return len(self.bands)
+        return next(i for i, band in enumerate(self.bands) if tokens in band.counts)
+
+    @property
+    def fewest(self) -> int:
+        """The smallest number of references that any text is compared with."""
+        return min(map(len, self.rows), default=0)
+
     def sha256(self) -> str:
         """A hash of the token ids that candidates are compared with, whatever their order."""
-        pieces = sorted({row.own for band in self.rows for row in band})
+        pieces = sorted({row.own for group in self.rows for row in group})
         return hashlib.sha256(repr(pieces).encode()).hexdigest()
 
 
-def reference_rows(model: LoadedModel, rows: Sequence[Row], heldout: Iterable[Candidate | Skipped]) -> References:
-    """Held-out text cut to each band's length, without duplicates and without near-duplicates of candidates."""
-    among = bands([len(row.own) for row in rows])
-    texts: dict[tuple[int, ...], Candidate] = {}
-    given = skipped = duplicates = 0
-    for candidate in heldout:
-        given += 1
-        ids = _heldout_ids(model, candidate)
-        if isinstance(candidate, Skipped) or ids is None:
-            skipped += 1
-        elif ids in texts:
-            duplicates += 1
-        else:
-            texts[ids] = candidate
-    by_band: list[tuple[Row, ...]] = []
-    near: set[tuple[int, ...]] = set()
-    fitting: set[tuple[int, ...]] = set()
+def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> References:
+    """Held-out text cut to each band's lengths, without near-duplicates of candidates; a window of each long one."""
+    among = bands(found.lengths)
+    kept = [entry for i, entry in enumerate(heldout.texts) if i not in found.near]
+    fitting: set[int] = set()
+    groups: list[tuple[Row, ...]] = []
     for band in among:
-        cut = {ids[:n]: (ids, c) for ids, c in texts.items() if (n := band.cut(ids)) is not None}
-        fitting |= {ids for ids, _ in cut.values()}
-        pieces = list(cut)
-        mine = [row.own for row in rows if len(row.own) in band.lengths]
-        same = near_duplicates(pieces, mine)
-        near |= {cut[pieces[i]][0] for i in same}
-        by_band.append(tuple(_cut_row(model, cut[ids][1], ids) for i, ids in enumerate(pieces) if i not in same))
+        rows: dict[tuple[int, ...], Row] = {}
+        for i, (ids, candidate) in enumerate(kept):
+            length = band.cut(ids)
+            if length is not None:
+                fitting.add(i)
+                rows.setdefault(ids[:length], _row(model, candidate, ids[:length]))
+        groups.append(tuple(rows.values()))
+    if found.long:
+        windows: dict[tuple[int, ...], Row] = {}
+        for i, (ids, candidate) in enumerate(kept):
+            if len(ids) >= model.layout.max_length:
+                fitting.add(i)
+                # One window of each, drawn by its tokens: windows of one text are no independent references.
+                offsets = model.layout.offsets(len(ids))
+                at = offsets[drawn_number(ids, len(offsets))]
+                window = ids[at : at + model.layout.max_length]
+                windows.setdefault(window, _row(model, candidate, window))
+        groups.append(tuple(windows.values()))
     return References(
         bands=tuple(among),
-        group=tuple(band_of(len(row.own), among) for row in rows),
-        rows=tuple(by_band),
-        given=given,
-        skipped=skipped,
-        duplicates=duplicates,
-        near_duplicates=len(near),
-        too_short=len(texts) - len(fitting),
+        rows=tuple(groups),
+        given=heldout.given,
+        skipped=heldout.skipped,
+        duplicates=heldout.duplicates,
+        near_duplicates=len(found.near),
+        too_short=len(kept) - len(fitting),
         used=len(fitting),
     )
 
 
-def _heldout_ids(model: LoadedModel, candidate: Candidate | Skipped) -> tuple[int, ...] | None:
-    """The tokens of a held-out text, which may be longer than the model since it is cut; None if it cannot be used."""
-    if isinstance(candidate, Skipped):
-        return None
-    ids = model.token_ids(candidate)
-    return None if isinstance(ids, Skipped) else ids
-
-
-def _cut_row(model: LoadedModel, candidate: Candidate, ids: tuple[int, ...]) -> Row:
-    if candidate.token_ids is not None:
-        return Row(replace(candidate, token_ids=ids), ids, 0, len(ids))
+def _row(model: LoadedModel, candidate: Candidate, ids: tuple[int, ...]) -> Row:
     return model.layout.place(candidate, ids)
+
+
+def distinct_rows(
+    model: LoadedModel, texts: Iterable[Candidate | Skipped], journal: Journal
+) -> Iterator[tuple[int, list[Row]]]:
+    """The rows of every distinct text that can be measured, with its position."""
+    for entry, text in zip(journal.texts(), texts, strict=True):
+        if entry.reason or entry.first != entry.position or isinstance(text, Skipped):
+            continue
+        rows = model.rows(text)
+        if isinstance(rows, list):
+            yield entry.position, rows

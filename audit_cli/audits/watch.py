@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
@@ -22,11 +23,15 @@ class Watch:
 
 
 class WatchedDenoiser:
-    """A denoiser whose evaluations are reported as they happen: texts may take hours each."""
+    """A denoiser whose evaluations are reported as they happen: texts may take hours each.
+
+    Where memory runs out it goes on with half as many rows at once. A row's result does not depend on the others.
+    """
 
     def __init__(self, denoiser: Denoiser, watch: Watch) -> None:
         self._denoiser = denoiser
         self._watch = watch
+        self._most: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._denoiser, name)
@@ -35,8 +40,29 @@ class WatchedDenoiser:
         self, tokens: Int64[Tensor, "rows length"], t: Float64[Tensor, " rows"], context: Any = None
     ) -> Float[Tensor, "rows length width"]:
         """See `Denoiser.hidden`."""
-        self._watch.advance(len(tokens))
-        return self._denoiser.hidden(tokens, t, context)
+        while True:
+            size = min(len(tokens), self._most or len(tokens))
+            try:
+                parts = [
+                    self._denoiser.hidden(some, times, context)
+                    for some, times in zip(tokens.split(size), t.split(size), strict=True)
+                ]
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if size <= 1:
+                    raise MemoryError("a single text takes more memory than there is") from None
+                self._most = size // 2
+                self._watch.warn(f"out of memory: going on with {self._most} texts at once")
+            else:
+                self._watch.advance(len(tokens))
+                return parts[0] if len(parts) == 1 else torch.cat(parts)
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said or "not enough" in said
 
 
 def watched(denoiser: Denoiser, watch: Watch, name: str, evaluations: int) -> Denoiser:

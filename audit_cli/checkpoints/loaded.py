@@ -7,7 +7,10 @@ from audit_cli.checkpoints.tokenizer import PAD, TextTokenizer
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.records import Candidate, ModelInfo, Row, Skipped
 
-MAX_CHARACTERS_A_TOKEN = 64
+# Of one text. More is a book: its parts are better audited as texts of their own.
+MAX_CHARACTERS = 1 << 18
+MAX_TOKENS = 1 << 18
+FIRST_CHARACTERS = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,19 @@ class Layout:
     max_length: int
     pad_id: int | None = None
 
-    def place(self, candidate: Candidate, ids: tuple[int, ...]) -> Row:
-        """The row of a candidate that is not longer than the model."""
-        padding = 0 if self.pad_id is None else self.max_length - len(ids)
-        return Row(candidate, ids + (self.pad_id or 0,) * padding, 0, len(ids))
+    def place(self, candidate: Candidate, ids: tuple[int, ...], offset: int = 0) -> Row:
+        """The row of a candidate's tokens from `offset` on, not more than the model takes.
+
+        A candidate that was given as tokens is taken as it is, without any layout.
+        """
+        bare = self.pad_id is None or candidate.token_ids is not None
+        padding = 0 if bare else self.max_length - len(ids)
+        return Row(candidate, ids + (self.pad_id or 0,) * padding, 0, len(ids), offset)
+
+    def offsets(self, tokens: int) -> tuple[int, ...]:
+        """Where the windows of a text of so many tokens begin: one after the other, the last aligned to the end."""
+        last = max(0, tokens - self.max_length)
+        return (*range(0, last, self.max_length), last)
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,15 @@ class LoadedModel:
         if ids is None:
             if self.tokenizer is None:
                 return Skipped(candidate, "the model has no tokenizer: give the tokens themselves as input_ids")
-            # A text far longer than the model is not worth tokenizing whole; a few tokens may spell many characters.
-            text = (candidate.text or "")[: MAX_CHARACTERS_A_TOKEN * (self.layout.max_length + 1)]
+            text = candidate.text or ""
+            if len(text) > MAX_CHARACTERS:
+                return Skipped(candidate, f"{len(text):,} characters, and one text may have {MAX_CHARACTERS:,}")
             try:
-                ids = self.tokenizer.encode(text)
+                ids = self._encode(self.tokenizer, text)
             except Untokenizable as error:
                 return Skipped(candidate, str(error))
+        if len(ids) > MAX_TOKENS:
+            return Skipped(candidate, f"more than {MAX_TOKENS:,} tokens, and one text may have that many")
         outside = next((i for i in ids if not 0 <= i < self.denoiser.vocab_size), None)
         if outside is not None:
             return Skipped(
@@ -51,16 +66,27 @@ class LoadedModel:
             )
         return ids if ids else Skipped(candidate, "the text has no tokens")
 
-    def row(self, candidate: Candidate) -> Row | Skipped:
-        """The candidate's row of tokens, or why it has none."""
+    def rows(self, candidate: Candidate) -> list[Row] | Skipped:
+        """The candidate's row of tokens; of one longer than the model its windows; or why it has none."""
         ids = self.token_ids(candidate)
         if isinstance(ids, Skipped):
             return ids
-        if len(ids) > self.layout.max_length:
-            return Skipped(candidate, f"{len(ids)} tokens, and the model takes at most {self.layout.max_length}")
-        if candidate.token_ids is not None:
-            return Row(candidate, ids, 0, len(ids))
-        return self.layout.place(candidate, ids)
+        return [self.window(candidate, ids, offset) for offset in self.layout.offsets(len(ids))]
+
+    @staticmethod
+    def _encode(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
+        """The tokens of a text, or too many of its beginning's: some tokenizers make thousands of a character."""
+        length = FIRST_CHARACTERS
+        while length < len(text):
+            beginning = tokenizer.encode(text[:length])
+            if len(beginning) > MAX_TOKENS:
+                return beginning
+            length *= 4
+        return tokenizer.encode(text)
+
+    def window(self, candidate: Candidate, ids: tuple[int, ...], offset: int) -> Row:
+        """The row of the tokens that begin at `offset`, as many as the model takes."""
+        return self.layout.place(candidate, ids[offset : offset + self.layout.max_length], offset)
 
 
 def layout_for(rows: str, max_length: int, tokenizer: TextTokenizer | None) -> Layout:

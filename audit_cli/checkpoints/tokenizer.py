@@ -60,6 +60,14 @@ class TextTokenizer:
 
     def _covers(self, text: str, offsets: Sequence[tuple[int, int]]) -> bool:
         """Whether every character went into a token, white space and what the normalizer removes apart."""
+        reached = 0
+        for start, stop in offsets:
+            if start > reached:
+                break
+            reached = max(reached, stop)
+        else:
+            if reached == len(text):
+                return True
         covered = {i for start, stop in offsets for i in range(start, stop)}
         left_out = {c for i, c in enumerate(text) if i not in covered and not c.isspace()}
         normalizer = self._tokenizer.normalizer

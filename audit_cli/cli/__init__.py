@@ -16,6 +16,10 @@ def main() -> None:
     # Waiting threads sleep: on a shared machine spinning ones made an audit of a small model ten times slower, and on
     # an idle one they gain nothing. Read by OpenMP when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch and oneDNN keep the code of a thousand shapes of matrix products each, some 0.3 MB a shape: a stream of
+    # texts of all lengths would grow by hundreds of megabytes.
+    for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "16")
     try:
         app(prog_name="uddm-audit")
     except OSError:

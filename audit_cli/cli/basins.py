@@ -1,13 +1,12 @@
 """`uddm-audit basins`."""
 
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from audit_cli.cli import options, session
+from audit_cli.cli import options, session, usage
 
 DEFAULT_LEVELS = "0.05,0.1,0.25,0.5,0.75"
 
@@ -33,9 +32,15 @@ def _levels(text: str) -> tuple[float, ...]:
 def command(
     model: options.Model,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Texts to audit: .txt, a line each, or .jsonl.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Texts to audit, a line each in .txt; .jsonl, .csv, .parquet; - is stdin."
+        ),
     ],
     heldout: options.Heldout = None,
+    reference_model: options.ReferenceModel = None,
+    twins: options.Twins = None,
+    slot: options.SlotOption = None,
     fdr: options.Fdr = 0.05,
     levels: Annotated[
         str | None,
@@ -84,7 +89,11 @@ def command(
     fail_on: options.FailOnOption = None,
     exit_zero: options.ExitZero = False,
     strict: options.Strict = False,
+    input_format: options.InputFormat = None,
+    text_column: options.TextColumn = None,
     limit: options.Limit = None,
+    restart: options.Restart = False,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     device: options.Device = "cpu",
     batch_size: options.BatchSize = None,
@@ -93,24 +102,24 @@ def command(
 
     Example: uddm-audit basins examples/memorizing examples/candidates.txt --heldout examples/heldout.txt
     """
-    if fail_on and not heldout:
-        session.fail("--fail-on needs --heldout: without it there are no verdicts", session.USAGE)
+    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
     if per_level and not output:
         session.fail("--per-level writes a second table beside -o FILE, and no -o was given", session.USAGE)
     paper = protocol is options.Protocol.PAPER
     if paper and (levels, restarts, steps) != (None, None, None):
         session.fail("--protocol paper has its own levels, restarts and steps: leave these options out", session.USAGE)
     shares = _levels(DEFAULT_LEVELS if levels is None else levels)
+    second = "per-level" if per_level else None
 
-    from audit_cli.cli.inputs import checkpoint, opened
-    from audit_cli.reports.files import check_outputs
+    from audit_cli.cli import inputs
 
-    checkpoint(model)
-    check_outputs(output or [], "per-level" if per_level else None, [*(files), *(heldout or [])])
-    given, held = opened(files), opened(heldout) if heldout else None
+    outputs = inputs.outputs(output, second, [model, *files, *(heldout or [])])
+    inputs.checkpoint(model)
+    given = inputs.opened(files, input_format, text_column, limit)
+    held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import BasinSettings, audit_basins
-    from audit_cli.cli.running import finish, load
+    from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
+    from audit_cli.cli.running import Request, run
 
     settings = BasinSettings(
         levels=shares,
@@ -123,13 +132,25 @@ def command(
         argmax=per_level,
         batch_size=batch_size,
     )
-    loaded = load(model, weights or (options.Weights.RAW if paper else None), device)
-    try:
-        settings.probe(loaded)
-    except ValueError as error:
-        session.fail(str(error), session.USAGE)
-    shown = session.redaction(show_text)
-    with session.show_progress(quiet) as watch:
-        report = audit_basins(loaded, islice(given, limit), held, settings, shown, watch)
-    finish(report, shown, show_text, output or [], "per-level" if per_level else None, unit, show_all, quiet)
-    raise typer.Exit(session.verdict_exit(report, fail_on, strict, exit_zero))
+    request = Request(
+        model=model,
+        texts=given,
+        heldout=held,
+        outputs=outputs,
+        second=second,
+        reference_model=reference_model,
+        twins=twins or 0,
+        slot=Slot(slot or "digits"),
+        weights=weights or (options.Weights.RAW if paper else None),
+        device=device,
+        show_text=show_text,
+        unit=unit,
+        show_all=show_all,
+        quiet=quiet,
+        restart=restart,
+        dry_run=dry_run,
+        fail_on=fail_on,
+        exit_zero=exit_zero,
+        strict=strict,
+    )
+    run(request, settings, basins_audit, report_basins)

@@ -1,13 +1,12 @@
 """`uddm-audit entropy`."""
 
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from audit_cli.cli import options, session
+from audit_cli.cli import options, session, usage
 
 DEFAULT_SAMPLES = 256
 SMALLEST_TIME = 1e-5
@@ -25,11 +24,15 @@ def command(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE...]",
-            help="Texts to audit: .txt, a line each, or .jsonl. Without one the model is judged.",
+            help="Texts to audit, a line each in .txt; .jsonl, .csv, .parquet; - is stdin. Without one the model is "
+            "judged.",
             show_default=False,
         ),
     ] = None,
     heldout: options.Heldout = None,
+    reference_model: options.ReferenceModel = None,
+    twins: options.Twins = None,
+    slot: options.SlotOption = None,
     fdr: options.Fdr = 0.05,
     samples: Annotated[
         int | None,
@@ -79,7 +82,11 @@ def command(
     fail_on: options.FailOnOption = None,
     exit_zero: options.ExitZero = False,
     strict: options.Strict = False,
+    input_format: options.InputFormat = None,
+    text_column: options.TextColumn = None,
     limit: options.Limit = None,
+    restart: options.Restart = False,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     device: options.Device = "cpu",
     batch_size: options.BatchSize = None,
@@ -88,26 +95,25 @@ def command(
 
     Without FILE the model is judged by texts of its own:  uddm-audit entropy examples/memorizing
     """
-    if fail_on and not (heldout and files):
-        session.fail("--fail-on needs texts and --heldout: without them there are no verdicts", session.USAGE)
-    if heldout and not files:
-        session.fail("--heldout is compared with texts, and no FILE was given", session.USAGE)
+    if not files and (heldout or twins or reference_model or fail_on):
+        session.fail("--heldout, --twins, --reference-model and --fail-on are about texts: give a FILE", session.USAGE)
+    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
     if per_token and not output:
         session.fail("--per-token writes a second table beside -o FILE, and no -o was given", session.USAGE)
     if fail_on in (options.FailOn.MEMORIZED, options.FailOn.RECOVERABLE):
         session.fail("entropy can only tell what is familiar: --fail-on familiar, or use basins", session.USAGE)
     paper = protocol is options.Protocol.PAPER
+    second = "per-token" if per_token else None
 
-    from audit_cli.cli.inputs import checkpoint, opened
-    from audit_cli.reports.files import check_outputs
+    from audit_cli.cli import inputs
 
-    checkpoint(model)
-    check_outputs(output or [], "per-token" if per_token else None, [*(files or []), *(heldout or [])])
-    given = opened(files) if files else ()
-    held = opened(heldout) if heldout else None
+    outputs = inputs.outputs(output, second, [model, *(files or []), *(heldout or [])])
+    inputs.checkpoint(model)
+    given = inputs.opened(files, input_format, text_column, limit) if files else None
+    held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import EntropySettings, audit_entropy
-    from audit_cli.cli.running import finish, load
+    from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
+    from audit_cli.cli.running import Request, run
 
     settings = EntropySettings(
         t=time,
@@ -122,9 +128,25 @@ def command(
         per_token=per_token,
         batch_size=batch_size,
     )
-    loaded = load(model, weights or (options.Weights.RAW if paper else None), device)
-    shown = session.redaction(show_text)
-    with session.show_progress(quiet) as watch:
-        report = audit_entropy(loaded, islice(given, limit), held, settings, shown, watch)
-    finish(report, shown, show_text, output or [], "per-token" if per_token else None, unit, show_all, quiet)
-    raise typer.Exit(session.verdict_exit(report, fail_on, strict, exit_zero))
+    request = Request(
+        model=model,
+        texts=given,
+        heldout=held,
+        outputs=outputs,
+        second=second,
+        reference_model=reference_model,
+        twins=twins or 0,
+        slot=Slot(slot or "digits"),
+        weights=weights or (options.Weights.RAW if paper else None),
+        device=device,
+        show_text=show_text,
+        unit=unit,
+        show_all=show_all,
+        quiet=quiet,
+        restart=restart,
+        dry_run=dry_run,
+        fail_on=fail_on,
+        exit_zero=exit_zero,
+        strict=strict,
+    )
+    run(request, settings, entropy_audit, report_entropy)

@@ -1,25 +1,49 @@
 """Files that a command is given, looked at before anything heavy is loaded."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from audit_cli.candidates import read_candidates
+from audit_cli.candidates import Texts, open_texts
 from audit_cli.cli import session
 from audit_cli.records import Candidate, Skipped
+from audit_cli.reports.files import Output, check_outputs, parse_output
 
 
-def opened(files: Iterable[Path]) -> Iterator[Candidate | Skipped]:
+@dataclass(frozen=True)
+class FirstTexts:
+    """The first `limit` of some texts."""
+
+    texts: Texts
+    limit: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their sources."""
+        return self.texts.names
+
+    def __iter__(self) -> Iterator[Candidate | Skipped]:
+        return islice(iter(self.texts), self.limit)
+
+
+def opened(files: Sequence[Path], kind: str | None, text_column: str | None, limit: int | None = None) -> Texts:
     """The texts of the files, which must exist; files without any text are an error here."""
-    texts = read_candidates(list(files))
-    first = next(texts, None)
-    if first is None:
-        names = ", ".join(file.name for file in files)
+    texts = open_texts(files, kind, text_column)
+    if next(iter(texts), None) is None:
+        names = ", ".join(texts.names)
         session.fail(f"{names}: no candidates: the file holds no text", session.UNAUDITABLE)
-    return chain([first], texts)
+    return texts if limit is None else FirstTexts(texts, limit)
 
 
 def checkpoint(path: Path) -> None:
     """End with a message unless there is something at `path`."""
     if not path.exists():
         session.fail(f"{path}: no such file or folder", session.USAGE)
+
+
+def outputs(given: Sequence[str] | None, second: str | None, read: Sequence[Path]) -> list[Output]:
+    """What -o names, if all of it can be written; `read` are the files and folders that are read."""
+    found = [parse_output(text) for text in given or ()]
+    check_outputs(found, second, read)
+    return found

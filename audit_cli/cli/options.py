@@ -8,7 +8,8 @@ import typer
 
 from audit_cli.redaction import ShowText
 
-COMPARE, MEASURE, OUTPUT, GATE, COMPUTE = "Comparison", "Measurement", "Output", "Gate", "Computation"
+INPUT, COMPARE, MEASURE = "Input", "Comparison", "Measurement"
+OUTPUT, GATE, COMPUTE = "Output", "Gate", "Computation"
 
 
 class Weights(StrEnum):
@@ -48,13 +49,73 @@ Fdr = Annotated[
     typer.Option(min=0.0001, max=0.5, help="Share of findings that may be false, on average.", rich_help_panel=COMPARE),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the run's random numbers.", rich_help_panel=MEASURE)]
+Twins = Annotated[
+    int | None,
+    typer.Option(
+        "--twins",
+        metavar="N",
+        min=1,
+        max=100_000,
+        help="For secrets: compare each text with N copies of itself, its digits redrawn. 199 is enough for 10 texts.",
+        rich_help_panel=COMPARE,
+        show_default=False,
+    ),
+]
+SlotOption = Annotated[
+    str | None,
+    typer.Option(
+        "--slot",
+        metavar="WHAT",
+        help="What --twins redraws: digits, letters, alphanumeric, or a template such as 'card {} pin {}'.",
+        rich_help_panel=COMPARE,
+        show_default="digits",
+    ),
+]
+ReferenceModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference-model",
+        metavar="MODEL",
+        help="A model that has not seen the texts: judge by how much less they surprise MODEL than it.",
+        rich_help_panel=COMPARE,
+        show_default=False,
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--input-format",
+        metavar="KIND",
+        help="txt, jsonl, csv, tsv or parquet, where a file's name does not tell; standard input (-) is txt.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--text-column",
+        metavar="NAME",
+        help="Column of the texts in a table, or field in JSON.",
+        rich_help_panel=INPUT,
+        show_default="text",
+    ),
+]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Begin anew what a stopped run left in OUT.part.", rich_help_panel=OUTPUT),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say how long it would take, and measure nothing.", rich_help_panel=COMPUTE),
+]
 Output = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--output",
         "-o",
-        metavar="PATH",
-        help="Write the table as .csv or .jsonl, with PATH's .meta.json beside it. Repeatable.",
+        metavar="[FORMAT=]PATH",
+        help="Write the table: .csv, .jsonl, .parquet or .md; PATH's .meta.json beside it. Repeatable.",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
@@ -81,7 +142,7 @@ FailOnOption = Annotated[
     FailOn | None,
     typer.Option(
         "--fail-on",
-        help="Exit 1 on a text at or above this (memorized, familiar, recoverable); needs --heldout.",
+        help="Exit 1 on a text at or above this (memorized, familiar, recoverable); needs --heldout or --twins.",
         rich_help_panel=GATE,
         show_default=False,
     ),
@@ -91,7 +152,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if any text was s
 Limit = Annotated[
     int | None,
     typer.Option(
-        min=1, max=2**31, help="The first N texts only.", rich_help_panel=COMPUTE, show_default=False, metavar="N"
+        min=1, max=2**31, help="The first N texts only.", rich_help_panel=INPUT, show_default=False, metavar="N"
     ),
 ]
 WeightsOption = Annotated[

@@ -1,16 +1,79 @@
-"""Steps that the measuring commands share, loaded only when one runs."""
+"""What the measuring commands do alike, loaded only when one runs."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+import typer
 
+from audit_cli.audits import Comparison, Journal, Slot
+from audit_cli.audits.comparison import Texts as AnyTexts
+from audit_cli.audits.plan import plan
+from audit_cli.audits.provenance import identity
+from audit_cli.audits.run import Audit
+from audit_cli.audits.watch import Watch
+from audit_cli.candidates import Texts
 from audit_cli.checkpoints import LoadedModel, load_model
 from audit_cli.cli import session
 from audit_cli.cli.options import Unit, Weights
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.reports.files import write_report
+from audit_cli.reports.files import Output, write_report
+from audit_cli.reports.plan import plan_lines
 from audit_cli.reports.terminal import basins_report, entropy_report
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked of a measuring command, besides what is measured."""
+
+    model: Path
+    texts: Texts | None
+    heldout: Texts | None = None
+    outputs: Sequence[Output] = ()
+    second: str | None = None
+    reference_model: Path | None = None
+    twins: int = 0
+    slot: Slot = field(default_factory=Slot)
+    weights: Weights | None = None
+    device: str = "cpu"
+    show_text: ShowText | None = None
+    unit: Unit = Unit.NATS
+    show_all: bool = False
+    quiet: bool = False
+    restart: bool = False
+    dry_run: bool = False
+    fail_on: str | None = None
+    exit_zero: bool = False
+    strict: bool = False
+
+
+Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit[Any]]
+
+
+def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
+    """Load, measure, judge, write, print, and exit with the code of what was found."""
+    model = load(request.model, request.weights, request.device)
+    comparison = Comparison(request.heldout, request.twins, request.slot, _reference(request, model))
+    shown = session.redaction(request.show_text)
+    texts: AnyTexts = () if request.texts is None else request.texts
+    with _journal(request, shown) as journal:
+        with session.show_progress(request.quiet) as watch:
+            audit = build(model, texts, comparison, settings, watch, journal)
+            if request.dry_run:
+                planned = _planned(audit)
+            else:
+                journal.bind(identity(audit.task.command, settings, model, comparison.plain()))
+                found = report(audit, shown)
+        if request.dry_run:
+            typer.echo("\n".join(planned))
+            raise typer.Exit
+        _finish(request, found, shown)
+        journal.finish()
+    raise typer.Exit(session.verdict_exit(found, request.fail_on, request.strict, request.exit_zero))
 
 
 def usable_device(name: str) -> torch.device:
@@ -32,24 +95,61 @@ def load(path: Path, weights: Weights | None, device: str) -> LoadedModel:
     return load_model(path, None if weights is None else str(weights), where)
 
 
-def finish(
-    report: AuditReport,
-    shown: Redaction,
-    show_text: ShowText | None,
-    outputs: list[Path],
-    second: str | None,
-    unit: Unit,
-    show_all: bool,
-    quiet: bool,
-) -> None:
+def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
+    """The reference model, if one was given and can be compared token by token."""
+    path = request.reference_model
+    if path is None:
+        return None
+    reference = load(path, None, request.device)
+    if reference.info.tokenizer_sha256 != model.info.tokenizer_sha256:
+        session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
+    if reference.layout.max_length < model.layout.max_length:
+        lengths = f"{reference.layout.max_length} tokens, and {request.model} takes {model.layout.max_length}"
+        session.fail(f"{path}: the reference model takes {lengths}", session.USAGE)
+    return reference
+
+
+@contextmanager
+def _journal(request: Request, shown: Redaction) -> Iterator[Journal]:
+    """The journal beside the first output; stopped runs keep it and say so."""
+    lasting = bool(request.outputs) and not request.dry_run
+    path = request.outputs[0].journal if lasting else None
+    journal = Journal(path, shown.key, request.restart)
+    try:
+        yield journal
+    except KeyboardInterrupt as stopped:
+        code = session.stop_code(stopped)
+        if path is None:
+            session.fail("stopped; nothing was written: with -o FILE a run can go on where it was stopped", code)
+        kept = journal.count()
+        session.fail(f"stopped; {kept:,} measurements are kept in {path}: give the same command again to go on", code)
+    finally:
+        journal.close()
+
+
+def _planned(audit: Audit[Any]) -> list[str]:
+    found = plan(audit)
+    return plan_lines(
+        (found.given, found.distinct, found.duplicates, found.skipped, found.windows),
+        found.heldout,
+        (found.text_evaluations, found.heldout_evaluations, found.twin_evaluations),
+        found.seconds,
+        found.peak_bytes,
+        str(audit.model.denoiser.device),
+    )
+
+
+def _finish(request: Request, report: AuditReport, shown: Redaction) -> None:
     """Write the files first, then the report."""
-    bits = unit is Unit.BITS
+    bits = request.unit is Unit.BITS
     console = session.stdout()
-    files = session.file_redaction(show_text, shown)
-    written = dict.fromkeys(file for path in outputs for file in write_report(path, report, files, second, bits))
+    files = session.file_redaction(request.show_text, shown)
+    written = dict.fromkeys(
+        file for output in request.outputs for file in write_report(output, report, files, request.second, bits)
+    )
     render = basins_report if report.run.command == "basins" else entropy_report
-    legend = not quiet and console.is_terminal
-    for part in render(report, shown, console.width, show_all, legend, bits):
+    legend = not request.quiet and console.is_terminal
+    for part in render(report, shown, console.width, request.show_all, legend, bits):
         console.print(part)
     for file in written:
         session.note(f"wrote {file}")

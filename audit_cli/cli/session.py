@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import secrets
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,8 +21,21 @@ if TYPE_CHECKING:
 
     from audit_cli.records import AuditReport
 
-USAGE, UNAUDITABLE, INCONCLUSIVE, INTERRUPTED = 2, 3, 4, 130
+USAGE, UNAUDITABLE, INCONCLUSIVE, INTERRUPTED, TERMINATED = 2, 3, 4, 130, 143
 PIPE_WIDTH = 124
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a run as Ctrl-C does."""
+
+
+def stop_code(stopped: KeyboardInterrupt) -> int:
+    """The exit code of a run that was stopped."""
+    return TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,11 +44,14 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
+            # Only a program's main thread may; a test, or a service, may call from another.
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGTERM, _terminate)
             command(*args, **options)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except KeyboardInterrupt:
-            fail("interrupted; nothing was written, and the same command starts over", INTERRUPTED)
+        except KeyboardInterrupt as stopped:
+            fail("stopped; nothing was written, and the same command starts over", stop_code(stopped))
         except BaseException as error:  # a panic in Rust is no Exception
             if isinstance(error, SystemExit | GeneratorExit):
                 raise
@@ -49,21 +66,22 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def _explained(error: BaseException) -> tuple[str, int]:
     """Message and exit code of an error: a person's mistake is told as such, anything else is unforeseen."""
+    from audit_cli.audits.journal import DiskFull, JournalError
     from audit_cli.candidates import CandidateError
     from audit_cli.checkpoints import CheckpointError, UnauditableModel
     from audit_cli.reports.files import OutputError
     from audit_cli.training import TrainingError
 
-    if isinstance(error, UnauditableModel):
+    if isinstance(error, UnauditableModel | DiskFull):
         return str(error), UNAUDITABLE
-    if isinstance(error, CheckpointError | CandidateError | OutputError | TrainingError):
+    if isinstance(error, CheckpointError | CandidateError | JournalError | OutputError | TrainingError):
         return str(error), USAGE
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", USAGE
     if isinstance(error, FloatingPointError):
         return f"the model cannot be audited: {error}", UNAUDITABLE
     if isinstance(error, MemoryError):
-        return "out of memory; try a smaller --batch-size", UNAUDITABLE
+        return f"out of memory: {error}" if str(error) else "out of memory", UNAUDITABLE
     return f"unforeseen {type(error).__name__}; the same command with -vv shows more", UNAUDITABLE
 
 
@@ -128,11 +146,10 @@ def show_progress(quiet: bool) -> Any:
 
 def verdict_exit(report: "AuditReport", fail_on: str | None, strict: bool, exit_zero: bool) -> int:
     """The exit code of a finished audit: the first that applies of 1, 3, 4, 0."""
-    from audit_cli.records import Status, Verdict
+    from audit_cli.records import Verdict
 
-    given = [result for result in report.results if result.origin == "given"]
-    skipped = sum(result.status is Status.SKIPPED for result in given)
-    verdicts = {result.judgement.verdict for result in given if result.judgement}
+    given, skipped = report.counts.given, report.counts.skipped
+    verdicts = {verdict for verdict, count in report.counts.verdicts if count}
     failing = {
         "memorized": {Verdict.MEMORIZED},
         "familiar": {Verdict.MEMORIZED, Verdict.FAMILIAR},
@@ -141,8 +158,8 @@ def verdict_exit(report: "AuditReport", fail_on: str | None, strict: bool, exit_
     if fail_on and verdicts & failing[fail_on] and not exit_zero:
         note(f"exit 1: a text is {fail_on} or above (--fail-on)")
         return 1
-    if (given and skipped == len(given)) or (strict and skipped):
-        note(f"exit 3: {skipped} of {len(given)} texts could not be measured")
+    if (given and skipped == given) or (strict and skipped):
+        note(f"exit 3: {skipped:,} of {given:,} texts could not be measured")
         return UNAUDITABLE
     if fail_on and Verdict.INCONCLUSIVE in verdicts:
         note("exit 4: a text cannot be judged")

@@ -98,19 +98,6 @@ class EntropyProbe:
         denoiser: Denoiser,
     ) -> EntropyMeasurement:
         mean_h, mean_s = entropy.mean(0), surprise.mean(0)
-        tokens = tuple(
-            TokenMeasurement(
-                position=position,
-                token_id=token,
-                entropy=float(mean_h[position]),
-                surprise=float(mean_s[position]),
-                rank=int(rank[position]),
-                margin=float(margin[0, position]),
-                top_probability=float(top_p[0, position]),
-                top_token_id=int(top[position]),
-            )
-            for position, token in enumerate(row.own)
-        )
         draws = entropy.mean(1)
         return EntropyMeasurement(
             tokens=len(row.own),
@@ -127,7 +114,16 @@ class EntropyProbe:
             vanishing_share=float((mean_h < VANISHING_NATS).double().mean()),
             longest_sure_run=longest_run(mean_s < SURE_NATS),
             evaluations=self.evaluations(row),
-            per_token=tokens if self.per_token else None,
+            per_token=self._tokens(row, mean_h, mean_s, margin, top_p, rank, top) if self.per_token else None,
+        )
+
+    def _tokens(
+        self, row: Row, entropy: Tensor, surprise: Tensor, margin: Tensor, top_p: Tensor, rank: Tensor, top: Tensor
+    ) -> tuple[TokenMeasurement, ...]:
+        columns = (entropy, surprise, rank, margin[0], top_p[0], top)
+        return tuple(
+            TokenMeasurement(position, token, *values)
+            for position, (token, *values) in enumerate(zip(row.own, *(c.tolist() for c in columns), strict=True))
         )
 
 

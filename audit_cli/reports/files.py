@@ -1,106 +1,80 @@
-"""Tables as files, by suffix: written beside their place and renamed into it, so that a file is whole or absent."""
+"""Reports as files: written beside their place and renamed into it, so that a file is whole or as it was before."""
 
-import csv
-import json
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import BinaryIO
 
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction
-from audit_cli.reports.columns import Cells, level_rows, main_rows, metadata, token_rows
-from audit_cli.safetext import encodable, for_csv, for_terminal
+from audit_cli.reports.formats import FORMATS
+from audit_cli.reports.metadata import metadata
+from audit_cli.reports.outputs import Output, OutputError, check_outputs, parse_output, reason
+from audit_cli.reports.tables import Table
+
+__all__ = ["Output", "OutputError", "check_outputs", "parse_output", "write_report"]
+
+Fill = Callable[[BinaryIO], object]
+BUFFER_BYTES = 1 << 20
 
 
-class OutputError(Exception):
-    """An output that cannot be written; the message says which and why."""
+def write_report(
+    output: Output, report: AuditReport, redaction: Redaction, second: str | None, bits: bool
+) -> list[Path]:
+    """Write the table, `OUT.meta.json` beside it, and the second table if asked for; returns the files.
 
-
-def write_csv(rows: Iterable[Cells], file: TextIO) -> None:
-    """CSV with a header; text cells made safe for spreadsheets, floats with the digits that restore them."""
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-            writer.writeheader()
-        writer.writerow({name: _csv_cell(name, value) for name, value in row.items()})
-
-
-def _csv_cell(name: str, value: Any) -> Any:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    # The text keeps its characters, as far as a CSV file can; everything else is for reading.
-    return for_csv(value if name == "text" else for_terminal(value))
-
-
-def write_jsonl(rows: Iterable[Cells], file: TextIO) -> None:
-    """A JSON object a line, ASCII only; what was not measured is null."""
-    for row in rows:
-        plain = {name: (encodable(v) or None) if isinstance(v, str) else v for name, v in row.items()}
-        file.write(json.dumps(plain, ensure_ascii=True, allow_nan=False) + "\n")
-
-
-WRITERS: dict[str, Callable[[Iterable[Cells], TextIO], None]] = {".csv": write_csv, ".jsonl": write_jsonl}
-
-
-def check_outputs(paths: Sequence[Path], second: str | None, inputs: Iterable[Path]) -> None:
-    """Raise OutputError on a path that cannot become an output, before any time is spent."""
-    taken = list(inputs)
-    targets = list(dict.fromkeys(target for path in paths for target in _targets(path, second)))
-    if len(set(paths)) < len(paths):
-        raise OutputError(f"{max(paths, key=list(paths).count)}: given twice")
-    for path in targets:
-        if path in paths and path.suffix not in WRITERS:
-            raise OutputError(f"{path}: unknown kind of output {path.suffix!r}; known: {', '.join(WRITERS)}")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: the folder {path.parent} does not exist")
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise OutputError(f"{path}: is there and is no regular file")
-        if not os.access(path.parent, os.W_OK):
-            raise OutputError(f"{path}: the folder {path.parent} is not writable")
-        if any(path.exists() and other.exists() and path.samefile(other) for other in taken):
-            raise OutputError(f"{path}: is one of the inputs")
-
-
-def _targets(path: Path, second: str | None) -> list[Path]:
-    """The files that one -o stands for: the table, its metadata, the second table."""
-    beside = [] if second is None else [path.with_suffix(f".{second}{path.suffix}")]
-    return [path, path.with_suffix(".meta.json"), *beside]
-
-
-def write_report(path: Path, report: AuditReport, redaction: Redaction, second: str | None, bits: bool) -> list[Path]:
-    """Write the table, `OUT.meta.json`, and the second table if asked for; returns the files. Raises OutputError."""
-    write = WRITERS[path.suffix]
-    fills: list[Callable[[TextIO], None]] = [
-        lambda file: write(main_rows(report, redaction, bits), file),
-        lambda file: _write_text(file, metadata(report)),
-    ]
+    All are written before the first is renamed into its place. Raises OutputError, naming the file and the reason.
+    """
+    write = FORMATS[output.format].write
+    meta = metadata(report).encode("ascii")
+    fills: dict[Path, Fill] = {output.path: partial(write, Table(report.run.command, report, redaction, bits))}
     if second is not None:
-        rows = {"per-level": level_rows, "per-token": token_rows}[second]
-        fills.append(lambda file: write(rows(report, redaction, bits), file))
-    targets = _targets(path, second)
-    partials: list[Path] = []
+        fills[output.second(second)] = partial(write, Table(second, report, redaction, bits))
+    if not _holds(output.meta, meta):
+        fills[output.meta] = lambda file: file.write(meta)
+    with contextlib.ExitStack() as cleanup:
+        written: dict[Path, Path] = {}
+        for target, fill in fills.items():
+            with _told_of(target):
+                written[target] = _written(target.parent, fill, cleanup)
+        for target, file in written.items():
+            with _told_of(target):
+                file.replace(target)
+    return list(dict.fromkeys([output.path, output.meta, *fills]))
+
+
+def _written(folder: Path, fill: Fill, cleanup: contextlib.ExitStack) -> Path:
+    """A new file in the folder, filled and on the disk; `cleanup` removes it if it is still there."""
+    # A file of our own, readable by its owner only: reports may hold text.
+    handle, name = tempfile.mkstemp(prefix=".uddm-audit.", suffix=".tmp", dir=folder)
+    cleanup.callback(_discard, Path(name))
+    with os.fdopen(handle, "wb", buffering=BUFFER_BYTES) as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)
+
+
+@contextlib.contextmanager
+def _told_of(target: Path) -> Iterator[None]:
+    """Errors of the system as OutputErrors that name the file."""
     try:
-        for target, fill in zip(targets, fills, strict=True):
-            # A new file of our own, readable by its owner only: reports may hold text.
-            handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
-            partials.append(Path(name))
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                fill(file)
-        for partial, target in zip(partials, targets, strict=True):
-            partial.replace(target)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(f"{path}: {reason}; the output is not complete") from None
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
-    return targets
+        yield
+    except OSError as error:
+        raise OutputError(f"{target}: {reason(error)}; it was not written") from None
 
 
-def _write_text(file: TextIO, text: str) -> None:
-    file.write(text)
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether the file is there with just this content: another output of the run has written it."""
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False

@@ -1,7 +1,6 @@
 """What is said of a model: what it is, and whether it memorizes."""
 
 import math
-from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -40,8 +39,8 @@ def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int) -> Ren
     return Group(table, Text(), Text(LAW_WARNINGS[law.check], style="yellow"))
 
 
-def regime_report(found: RegimeReport, given_entropies: Sequence[float], legend: bool, bits: bool) -> RenderableType:
-    """A model by its own samples; against the texts that were given, where there are any."""
+def regime_report(found: RegimeReport, given_entropy: float | None, legend: bool, bits: bool) -> RenderableType:
+    """A model by its own samples; against the mean of the texts that were given, if any."""
     unit, entropy = words.unit(bits), found.entropy
     possible = words.nats(found.entropy_possible, bits)
     rows = [
@@ -55,8 +54,8 @@ def regime_report(found: RegimeReport, given_entropies: Sequence[float], legend:
         (f"tokens that vanish (< {words.nats(0.05, bits)} {unit})", *words.percent(found.vanishing_share), ""),
         (f"distinct texts among {found.samples} samples", str(found.distinct), "", ""),
     ]
-    if given_entropies:
-        gap = entropy.value - sum(given_entropies) / len(given_entropies)
+    if given_entropy is not None:
+        gap = entropy.value - given_entropy
         rows.append(("entropy gap, samples minus given texts", f"{words.nats(gap, bits)} {unit}", "", ""))
     grid = Table.grid(padding=(0, 2))
     for name, *cells in rows:

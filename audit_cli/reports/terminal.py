@@ -1,7 +1,7 @@
 """Reports for a person at a terminal. Gives renderables; whoever holds the console prints them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 
 from rich.box import Box
 from rich.console import RenderableType
@@ -19,7 +19,14 @@ from audit_cli.records import (
 )
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
-from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND, NO_VERDICT
+from audit_cli.reports.legend import (
+    BASINS_LEGEND,
+    ENTROPY_LEGEND,
+    NO_VERDICT,
+    REFERENCE_LEGEND,
+    TWINS_LEGEND,
+    WINDOW_LEGEND,
+)
 from audit_cli.reports.model import LAW_WARNINGS, regime_report
 from audit_cli.safetext import for_terminal
 from audit_cli.statistics.conformal import references_needed
@@ -48,13 +55,14 @@ def basins_report(
     """The report of `uddm-audit basins`."""
     notes = _Notes()
     yield from _heading(report)
-    if report.results:
+    if report.counts.given:
         yield _basins_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
-    if legend:
-        yield Text(BASINS_LEGEND if report.heldout else NO_VERDICT.format(needed=_needed(report), m=_m(report)))
-        if report.heldout:
-            yield _q_legend(report)
+    if legend and report.judged:
+        yield Text(BASINS_LEGEND)
+        yield from _compared_legend(report, notes)
+    elif legend:
+        yield _no_verdict(report)
 
 
 def entropy_report(
@@ -63,17 +71,16 @@ def entropy_report(
     """The report of `uddm-audit entropy`: texts, the model's own samples, or both."""
     notes = _Notes()
     yield from _heading(report)
-    if any(result.origin == "given" for result in report.results):
+    if report.counts.given:
         yield _entropy_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
-        if legend and report.heldout:
+        if legend and report.judged:
             yield Text(ENTROPY_LEGEND)
-            yield _q_legend(report)
+            yield from _compared_legend(report, notes)
         elif legend:
-            yield Text(NO_VERDICT.format(needed=_needed(report), m=_m(report)))
+            yield _no_verdict(report)
     if report.regime is not None:
-        given = [r.entropy.entropy_mean for r in report.results if r.origin == "given" and r.entropy]
-        yield regime_report(report.regime, given, legend, bits)
+        yield regime_report(report.regime, report.given_entropy, legend, bits)
 
 
 def _heading(report: AuditReport) -> Iterator[RenderableType]:
@@ -93,14 +100,17 @@ def _heading(report: AuditReport) -> Iterator[RenderableType]:
 
 def _run_line(report: AuditReport) -> str:
     run, settings = report.run, report.run.settings
-    given = [r for r in report.results if r.origin == "given"]
+    counts = report.counts
     parts = []
-    if given:
-        done = sum(r.status is Status.MEASURED for r in given)
-        twice = sum(r.status is Status.DUPLICATE for r in given)
-        parts.append(f"{done} of {len(given)} texts measured" + (f" ({twice} duplicates)" if twice else ""))
+    if counts.given:
+        twice = f" ({counts.duplicates:,} duplicates)" if counts.duplicates else ""
+        parts.append(f"{counts.measured:,} of {counts.given:,} texts measured{twice}")
     if report.heldout is not None:
         parts.append(_heldout_words(report))
+    if settings.get("twins"):
+        parts.append(f"{settings['twins']:,} twins a text")
+    if report.reference_model is not None:
+        parts.append(f"reference model {for_terminal(report.reference_model.name)}")
     if run.command == "basins":
         restarts, steps = (1, 1000) if settings["protocol"] == "paper" else (settings["restarts"], settings["steps"])
         of = f"{settings['sampler']}, " if settings["sampler"] != "ancestral" else ""
@@ -136,7 +146,7 @@ def _heldout_words(report: AuditReport) -> str:
 def _basins_table(
     report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "_Notes", bits: bool
 ) -> Table:
-    judged = report.heldout is not None
+    judged = report.judged
     restarts = 1 if report.run.settings["protocol"] == "paper" else int(str(report.run.settings["restarts"]))
     surprise = width >= NO_SURPRISE_BELOW
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
@@ -150,12 +160,12 @@ def _basins_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
-    elif any(result.status is Status.SKIPPED for result in report.results):
+    elif report.counts.skipped:
         table.add_column("", no_wrap=True)
     room = width - _width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
     for result in _shown(report, show_all):
         m = result.basin_measurement
-        cells: list[str | Text] = [_name(result, redaction, room)]
+        cells: list[str | Text] = [_name(result, redaction, room, notes)]
         if m is None:
             cells += ["", "", *([""] if surprise else [])]
         else:
@@ -183,7 +193,7 @@ def _returned(measured: LevelMeasurement, restarts: int) -> str:
 def _entropy_table(
     report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "_Notes", bits: bool
 ) -> Table:
-    judged = report.heldout is not None
+    judged = report.judged
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
     table.add_column("entropy\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
@@ -192,12 +202,12 @@ def _entropy_table(
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
-    elif any(result.status is Status.SKIPPED for result in report.results):
+    elif report.counts.skipped:
         table.add_column("", no_wrap=True)
     room = width - _width_of(table, ENTROPY_WIDTHS)
     for result in _shown(report, show_all):
         m = result.entropy
-        cells: list[str | Text] = [_name(result, redaction, room)]
+        cells: list[str | Text] = [_name(result, redaction, room, notes)]
         if m is None:
             cells += ["", "", ""]
         else:
@@ -231,33 +241,28 @@ def _shown(report: AuditReport, show_all: bool) -> Sequence[TextResult]:
         rank = len(order) if judgement.verdict is None else order[judgement.verdict]
         return rank, 1.0 if judgement.q_value is None else judgement.q_value, -judgement.score
 
-    given = sorted((r for r in report.results if r.origin == "given"), key=key)
-    return given if show_all else given[:ROWS_SHOWN]
+    given = (r for r in report.results if r.origin == "given")
+    return sorted(given, key=key) if show_all else nsmallest(ROWS_SHOWN, given, key)
 
 
 def _below(report: AuditReport, show_all: bool, notes: "_Notes") -> Iterator[RenderableType]:
-    given = [r for r in report.results if r.origin == "given"]
-    hidden = 0 if show_all else len(given) - ROWS_SHOWN
+    hidden = 0 if show_all else report.counts.given - ROWS_SHOWN
     if hidden > 0:
         yield Text(f" … {hidden:,} more: -o FILE or --all")
     yield Text()
     if notes.reasons:
         yield Text("\n".join(notes.lines()))
         yield Text()
-    yield Text(_counts(given), style="bold")
+    yield Text(_counts(report), style="bold")
 
 
-def _counts(given: Sequence[TextResult]) -> str:
-    kinds: Counter[str] = Counter()
-    for result in given:
-        if result.status is not Status.MEASURED:
-            kinds[str(result.status)] += 1
-        elif result.judgement and result.judgement.verdict:
-            kinds[str(result.judgement.verdict)] += 1
-        else:
-            kinds["measured"] += 1
-    order = [*map(str, Verdict), "measured", "duplicate", "skipped"]
-    return ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind]) + "."
+def _counts(report: AuditReport) -> str:
+    """2 memorized, 1 no evidence, 1 skipped."""
+    counts, verdicts = report.counts, dict(report.counts.verdicts)
+    kinds = [(str(verdict), verdicts.get(verdict, 0)) for verdict in Verdict]
+    kinds.append(("measured", 0 if report.judged else counts.measured))
+    kinds += [("duplicate", counts.duplicates), ("skipped", counts.skipped)]
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds if count) + "."
 
 
 class _Notes:
@@ -267,6 +272,7 @@ class _Notes:
 
     def __init__(self) -> None:
         self.reasons: dict[str, list[str]] = {}
+        self.windowed = False
 
     def mark(self, reason: str, where: str) -> str:
         self.reasons.setdefault(reason, []).append(where)
@@ -313,9 +319,12 @@ def _width_of(table: Table, widths: dict[str, int]) -> int:
     return total
 
 
-def _name(result: TextResult, redaction: Redaction, room: int) -> Text:
+def _name(result: TextResult, redaction: Redaction, room: int, notes: "_Notes") -> Text:
     """Where the text stands and, in what is left of `room` cells, what may be shown of it."""
     where = Text(_where(result))
+    if (result.windows or 1) > 1:
+        notes.windowed = True
+        where.append(f" +{result.window_offset:,}")
     left = room - where.cell_len - 2
     if result.duplicate_of:
         shown = Text(f"= {for_terminal(result.duplicate_of)}", style="dim")
@@ -344,18 +353,21 @@ def _quantiles(report: AuditReport, room: int) -> Iterator[tuple[str, HeldoutQua
         yield from zip(names, (held.median, held.best_hundredth), strict=True)
 
 
-def _q_legend(report: AuditReport) -> Text:
-    most = max((r.judgement.references or 0 for r in report.results if r.judgement), default=0)
+def _compared_legend(report: AuditReport, notes: "_Notes") -> Iterator[Text]:
+    most = report.counts.most_references
     smallest = f"Smallest possible p: {1 / (most + 1):.2g}." if most else ""
-    return Text(
+    if notes.windowed:
+        yield Text(WINDOW_LEGEND)
+    if report.run.settings.get("twins"):
+        yield Text(TWINS_LEGEND)
+    if report.reference_model is not None:
+        yield Text(REFERENCE_LEGEND)
+    yield Text(
         f"q            at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about\n"
         f"             1 audit in {round(1 / report.fdr)} still names a text. {smallest}"
     )
 
 
-def _needed(report: AuditReport) -> int:
-    return references_needed(max(1, _m(report)), 1, report.fdr)
-
-
-def _m(report: AuditReport) -> int:
-    return sum(r.origin == "given" and r.status is Status.MEASURED for r in report.results)
+def _no_verdict(report: AuditReport) -> Text:
+    texts = max(1, report.counts.measured)
+    return Text(NO_VERDICT.format(needed=references_needed(texts, 1, report.fdr), m=report.counts.measured))

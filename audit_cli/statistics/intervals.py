@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 from audit_cli.records import Interval
 
@@ -14,7 +14,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion. Raises ValueError unless 0 <= successes <= trials and trials > 0."""
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"{successes} successes of {trials} trials")
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = float(special.ndtri((1 + confidence) / 2))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -26,7 +26,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
 
 def clopper_pearson_upper(successes: int, trials: int, confidence: float = 0.95) -> float:
     """One-sided exact upper bound of a proportion."""
-    return 1.0 if successes >= trials else float(stats.beta.ppf(confidence, successes + 1, trials - successes))
+    return 1.0 if successes >= trials else float(special.betaincinv(successes + 1, trials - successes, confidence))
 
 
 def cluster_mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -47,7 +47,7 @@ def cluster_mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
         if mean == 1.0:
             return Interval(1.0, tail ** (1 / n), 1.0)
         return Interval(mean, 0.0, 1.0) if n == 1 else Interval(mean, mean, mean)
-    half = float(stats.t.ppf(1 - tail, n - 1)) * float(x.std(ddof=1)) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, 1 - tail)) * float(x.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 

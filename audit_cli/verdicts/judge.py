@@ -1,94 +1,168 @@
-"""Verdicts from scores: conformal p against held-out text, BH over the run, and what cannot be judged.
+"""Verdicts from scores: conformal p against references, BH over the run, and what cannot be judged.
 
 Rests on two assumptions, said wherever verdicts are explained: a text that is not memorized is exchangeable with
-the held-out text, and the recipe was fixed before the run.
+what it is compared with, and the recipe was fixed before the run.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from audit_cli.records import Judgement, LawCheck, Verdict
-from audit_cli.statistics.conformal import conformal_p, q_values, rounded
+from audit_cli.statistics.conformal import conformal_p, count_at_least, q_values, simes
 from audit_cli.verdicts.recipes import Recipe
 
-NO_HELDOUT = "no held-out text was given"
+NOT_COMPARED = "compared with no other text"
 NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shorter, or like a candidate"
+NO_TWINS = "no copy of it could be made: nothing to redraw, or the model cannot represent the copies"
 LAW_CONTRADICTED = "the law check contradicts the leave-one-out law that this score needs"
-TOO_FEW = "scores above every held-out text, and these are too few to say more"
+TOO_FEW = "scores above everything it is compared with, and that is too little to say more"
+UNCLEAR = -1
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A text to be judged: its score, whether it returns (None: unclear or not measured), and whom it is compared
-    with: `group` names a set of reference scores."""
+class Parts:
+    """What was measured, an entry a part of a text: the whole text, or a window of a long one.
 
-    score: float
-    returns: bool | None
-    group: int
+    `text` numbers the texts and ascends; `returns` is 1, 0 or UNCLEAR (not measured, too); `group` names the set of
+    references that a part is compared with.
+    """
+
+    text: Int[np.ndarray, " parts"]
+    score: Float[np.ndarray, " parts"]
+    returns: Int[np.ndarray, " parts"]
+    group: Int[np.ndarray, " parts"]
+
+    def starts(self) -> Int[np.ndarray, " texts"]:
+        """Where each text's parts begin."""
+        return np.flatnonzero(np.diff(self.text, prepend=-1))
+
+    def worst(self) -> Int[np.ndarray, " texts"]:
+        """For each text its part with the highest score, the first of equals."""
+        order = np.lexsort((np.arange(len(self.score)), -self.score, self.text))
+        return order[self.starts()]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """A judgement a text; `p` is NaN and `references` 0 where there is nothing to compare a text with."""
+
+    recipe: Recipe
+    fdr: float
+    law: LawCheck | None
+    without: str
+    score: Float[np.ndarray, " texts"]
+    returns: Int[np.ndarray, " texts"]
+    above: Int[np.ndarray, " texts"]
+    references: Int[np.ndarray, " texts"]
+    p: Float[np.ndarray, " texts"]
+    upper: Float[np.ndarray, " texts"]
+    q: Float[np.ndarray, " texts"]
+    judged: bool = True
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def __getitem__(self, text: int) -> Judgement:
+        found = partial(Judgement, self.recipe.name, float(self.score[text]))
+        if not self.judged:
+            return found(None, NOT_COMPARED)
+        verdict, reason = self._verdict(text)
+        if not self.references[text]:
+            return found(verdict, reason, references=0)
+        upper = float(self.upper[text])
+        return found(
+            verdict,
+            reason,
+            p_value=float(self.p[text]),
+            p_value_upper95=None if np.isnan(upper) else upper,
+            q_value=float(self.q[text]),
+            references=int(self.references[text]),
+        )
+
+    def verdicts(self) -> list[Verdict]:
+        """All verdicts, in order; none where nothing was compared."""
+        return [self._verdict(i)[0] for i in range(len(self))] if self.judged else []
+
+    def _verdict(self, text: int) -> tuple[Verdict, str]:
+        if not self.references[text]:
+            return Verdict.INCONCLUSIVE, self.without
+        if self.recipe.uses_law and self.law is LawCheck.CONTRADICTED:
+            return Verdict.INCONCLUSIVE, LAW_CONTRADICTED
+        back = self.returns[text] == 1
+        if self.q[text] <= self.fdr:
+            return (Verdict.MEMORIZED if back else Verdict.FAMILIAR), ""
+        if self.above[text] == 0:
+            return Verdict.INCONCLUSIVE, TOO_FEW
+        return (Verdict.RECOVERABLE if back else Verdict.NO_EVIDENCE), ""
 
 
 def judge(
-    scored: Sequence[Scored],
-    references: Sequence[Sequence[float]],
-    recipe: Recipe,
-    fdr: float,
-    law: LawCheck | None,
-) -> list[Judgement]:
-    """One judgement a text; p against the text's own group of references, BH over all texts that have any."""
-    p = np.full(len(scored), np.nan)
-    upper = np.full(len(scored), np.nan)
+    parts: Parts, references: Sequence[Sequence[float]], recipe: Recipe, fdr: float, law: LawCheck | None
+) -> Judgements:
+    """A judgement a text against held-out scores: p of each part among its group's references, Simes over the parts
+    of a text, BH over all texts that have a p."""
+    above = np.zeros(len(parts.text), dtype=np.int64)
+    count = np.array([len(held) for held in references], dtype=np.int64)[parts.group] if len(parts.text) else above
     for group, held in enumerate(references):
-        members = [i for i, text in enumerate(scored) if text.group == group]
-        if members and len(held):
-            p[members], upper[members] = conformal_p([scored[i].score for i in members], held)
-    compared = np.flatnonzero(~np.isnan(p))
-    q = np.full(len(scored), np.nan)
-    q[compared] = q_values(p[compared])
-    return [
-        _judgement(text, references[text.group], p[i], upper[i], q[i], recipe, fdr, law)
-        for i, text in enumerate(scored)
-    ]
+        members = np.flatnonzero(parts.group == group)
+        if len(members) and len(held):
+            above[members] = count_at_least(parts.score[members], held)
+    worst, starts = parts.worst(), parts.starts()
+    p, upper = np.full(len(worst), np.nan), np.full(len(worst), np.nan)
+    some = np.flatnonzero(count[worst] > 0)
+    p_parts = (1 + above) / (count + 1)
+    ends = np.append(starts[1:], len(parts.text))
+    p[some], upper[some] = conformal_p(above[worst[some]], count[worst[some]])
+    for text in some[(ends - starts)[some] > 1]:
+        p[text] = simes(p_parts[starts[text] : ends[text]])
+        upper[text] = np.nan
+    return _judgements(parts, recipe, fdr, law, NONE_OF_THIS_LENGTH, above[worst], count[worst], p, upper)
 
 
-def unjudged(scored: Sequence[Scored], recipe: Recipe) -> list[Judgement]:
-    """Scores without a verdict, where no held-out text was given."""
-    return [Judgement(recipe.name, text.score, None, NO_HELDOUT) for text in scored]
-
-
-def _judgement(
-    text: Scored,
-    held: Sequence[float],
-    p: float,
-    upper: float,
-    q: float,
+def judge_twins(
+    parts: Parts,
+    above: Int[np.ndarray, " texts"],
+    drawn: Int[np.ndarray, " texts"],
     recipe: Recipe,
     fdr: float,
     law: LawCheck | None,
-) -> Judgement:
-    if not len(held):
-        return Judgement(recipe.name, text.score, Verdict.INCONCLUSIVE, NONE_OF_THIS_LENGTH, references=0)
-    verdict, reason = _verdict(text, q, held, recipe, fdr, law)
-    return Judgement(
-        recipe=recipe.name,
-        score=text.score,
-        verdict=verdict,
-        reason=reason,
-        p_value=float(p),
-        p_value_upper95=float(upper),
-        q_value=float(q),
-        references=len(held),
+) -> Judgements:
+    """A judgement a text against its own twins: `above` of `drawn` score at least as high as the text."""
+    p, upper = np.full(len(drawn), np.nan), np.full(len(drawn), np.nan)
+    some = np.flatnonzero(drawn > 0)
+    p[some], upper[some] = conformal_p(above[some], drawn[some])
+    return _judgements(parts, recipe, fdr, law, NO_TWINS, above, drawn, p, upper)
+
+
+def unjudged(parts: Parts, recipe: Recipe) -> Judgements:
+    """Scores without a verdict, where there is nothing to compare with."""
+    worst = parts.worst()
+    none = np.zeros(len(worst), dtype=np.int64)
+    nan = np.full(len(worst), np.nan)
+    return Judgements(
+        recipe, 0.0, None, "", parts.score[worst], parts.returns[worst], none, none, nan, nan, nan, judged=False
     )
 
 
-def _verdict(
-    text: Scored, q: float, held: Sequence[float], recipe: Recipe, fdr: float, law: LawCheck | None
-) -> tuple[Verdict, str]:
-    if recipe.uses_law and law is LawCheck.CONTRADICTED:
-        return Verdict.INCONCLUSIVE, LAW_CONTRADICTED
-    if q <= fdr:
-        return (Verdict.MEMORIZED if text.returns else Verdict.FAMILIAR), ""
-    if rounded([text.score])[0] > rounded(held).max():
-        return Verdict.INCONCLUSIVE, TOO_FEW
-    return (Verdict.RECOVERABLE if text.returns else Verdict.NO_EVIDENCE), ""
+def _judgements(
+    parts: Parts,
+    recipe: Recipe,
+    fdr: float,
+    law: LawCheck | None,
+    without: str,
+    above: np.ndarray,
+    references: np.ndarray,
+    p: np.ndarray,
+    upper: np.ndarray,
+) -> Judgements:
+    worst = parts.worst()
+    q = np.full(len(p), np.nan)
+    compared = np.flatnonzero(~np.isnan(p))
+    q[compared] = q_values(p[compared])
+    return Judgements(
+        recipe, fdr, law, without, parts.score[worst], parts.returns[worst], above, references, p, upper, q
+    )

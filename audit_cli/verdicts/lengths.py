@@ -6,7 +6,7 @@ held-out text is cut, deterministically and before it is scored, to the lengths 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,9 @@ RATIO = 1.25
 
 @dataclass(frozen=True)
 class Band:
-    """The lengths of the candidates that are compared with one set of references, each as often as it occurs."""
+    """Lengths of candidates that are compared with one set of references, each with how many candidates have it."""
 
-    lengths: tuple[int, ...]
+    counts: Mapping[int, int]
 
     def cut(self, tokens: Sequence[int]) -> int | None:
         """To how many of its tokens a held-out text is cut for this band; None if it is too short for it.
@@ -27,48 +27,31 @@ class Band:
         A text of a candidate's length stays whole; of a longer one a candidates' length is drawn, by a hash of its
         tokens, so that references have the same lengths as the candidates, in the same shares.
         """
-        if len(tokens) in self.lengths:
+        if len(tokens) in self.counts:
             return len(tokens)
-        possible = [n for n in self.lengths if n <= len(tokens)]
+        possible = sorted(n for n in self.counts if n < len(tokens))
         if not possible:
             return None
-        digest = hashlib.blake2b(np.asarray(tokens, dtype="<i8").tobytes(), digest_size=8).digest()
-        return possible[int.from_bytes(digest, "little") % len(possible)]
+        drawn = drawn_number(tokens, sum(self.counts[n] for n in possible))
+        for n in possible:
+            drawn -= self.counts[n]
+            if drawn < 0:
+                return n
+        raise AssertionError("a number below the sum lies in one of its parts")
 
 
-def bands(lengths: Sequence[int]) -> list[Band]:
-    """Bands that cover the given lengths, from the longest down."""
+def bands(lengths: Mapping[int, int]) -> list[Band]:
+    """Bands that cover the lengths, each given with how many candidates have it, from the longest down."""
     out: list[Band] = []
     remaining = sorted(lengths, reverse=True)
     while remaining:
         members = [n for n in remaining if n * RATIO >= remaining[0]]
-        out.append(Band(tuple(members)))
+        out.append(Band({n: lengths[n] for n in members}))
         remaining = remaining[len(members) :]
     return out
 
 
-def band_of(length: int, among: Sequence[Band]) -> int:
-    """Index of the band that holds a length."""
-    return next(i for i, band in enumerate(among) if length in band.lengths)
-
-
-def shingle_size(length: int) -> int:
-    """Tokens that two texts must share in one run to be near-duplicates: three quarters of the shorter, at least 8."""
-    return max(8, -(-3 * length // 4))
-
-
-def near_duplicates(references: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> set[int]:
-    """Indices of references that are a candidate's beginning or share a long run of tokens with one.
-
-    A run is long relative to the shortest text involved, since characters share runs of eight with anything.
-    """
-    if not references or not candidates:
-        return set()
-    size = shingle_size(min(min(map(len, references)), min(map(len, candidates))))
-    known = {tuple(c[i : i + size]) for c in candidates for i in range(len(c) - size + 1)}
-    whole = {tuple(c[:n]) for n in {len(r) for r in references} for c in candidates}
-    return {
-        i
-        for i, r in enumerate(references)
-        if tuple(r) in whole or any(tuple(r[k : k + size]) in known for k in range(len(r) - size + 1))
-    }
+def drawn_number(tokens: Sequence[int], below: int) -> int:
+    """A number in [0, below) that only the tokens decide."""
+    digest = hashlib.blake2b(np.asarray(tokens, dtype="<i8").tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % below

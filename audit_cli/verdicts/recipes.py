@@ -24,6 +24,10 @@ class Recipe:
 
 SURPRISE = Recipe("surprise", uses_law=True)
 BASIN_SURPRISE = Recipe("basin-area+surprise", uses_law=True)
+# Surprise under a model that has not seen the text minus surprise under the audited one.
+SURPRISE_DIFFERENCE = Recipe("surprise-difference", uses_law=True)
+# Surprise among copies of the text with a slot redrawn: the exposure of a canary.
+TWIN_SURPRISE = Recipe("surprise-among-twins", uses_law=True)
 
 
 def surprise_score(measured: EntropyMeasurement) -> float:

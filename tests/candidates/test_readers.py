@@ -1,10 +1,11 @@
-"""Files of candidates as they should be, and each fault that a line or a path can have."""
+"""Files of lines as they should be, and each fault that a line can have."""
 
 import json
+import tracemalloc
 
 import pytest
 
-from audit_cli.candidates import CandidateError, files, read_candidates
+from audit_cli.candidates import CandidateError, lines, open_texts
 from audit_cli.records import Candidate, Skipped
 
 BOM = b"\xef\xbb\xbf"
@@ -14,10 +15,10 @@ BOM = b"\xef\xbb\xbf"
 def read(tmp_path):
     """Reads bytes as a file of the given name."""
 
-    def of(content, name="f.txt"):
+    def of(content, name="f.txt", **options):
         path = tmp_path / name
         path.write_bytes(content)
-        return list(read_candidates([path]))
+        return list(open_texts([path], **options))
 
     return of
 
@@ -74,14 +75,14 @@ def test_a_nul_is_a_character_like_any_other(read):
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_a_line_may_be_as_long_as_the_limit_and_no_longer(read, monkeypatch, end):
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 16)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 16)
     assert texts(read(b"x" * 16 + end)) == [(1, "x" * 16)]
     assert reason(read(b"x" * 17 + end)[0]) == "the line is longer than 16 bytes"
 
 
 @pytest.mark.parametrize("length", [17, 32, 33, 34, 49, 1000])
 def test_an_over_long_line_is_one_skipped_line_and_the_next_is_read(read, monkeypatch, length):
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 16)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 16)
     long, next_line = read(b"x" * length + b"\nnext\n")
     assert (reason(long), long.candidate.line) == ("the line is longer than 16 bytes", 1)
     assert (next_line.line, next_line.text) == (2, "next")
@@ -89,19 +90,19 @@ def test_an_over_long_line_is_one_skipped_line_and_the_next_is_read(read, monkey
 
 @pytest.mark.parametrize("length", [13, 14, 16, 17, 40])
 def test_a_byte_order_mark_does_not_break_an_over_long_first_line_in_two(read, monkeypatch, length):
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 16)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 16)
     results = read(BOM + b"x" * length + b"\nnext\n")
     assert [(r.candidate if isinstance(r, Skipped) else r).line for r in results] == [1, 2]
     assert isinstance(results[0], Skipped) or results[0].text == "x" * length
 
 
 def test_a_carriage_return_does_not_count_against_the_limit(read, monkeypatch):
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 16)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 16)
     assert texts(read(b"x" * 16 + b"\r\n")) == [(1, "x" * 16)]
 
 
 def test_json_lines_give_texts_ids_and_token_ids(read):
-    lines = [
+    objects = [
         {"text": "a"},
         {"text": "b", "id": "mine"},
         {"text": "c", "id": 7},
@@ -109,7 +110,7 @@ def test_json_lines_give_texts_ids_and_token_ids(read):
         {"text": "ignored", "input_ids": [5], "other": {"x": [1]}},
         {"text": "d", "input_ids": None},
     ]
-    found = read("\n".join(map(json.dumps, lines)).encode(), "f.jsonl")
+    found = read("\n".join(map(json.dumps, objects)).encode(), "f.jsonl")
     assert [(c.line, c.id, c.text, c.token_ids) for c in found] == [
         (1, "f.jsonl:1", "a", None),
         (2, "mine", "b", None),
@@ -169,28 +170,58 @@ def test_json_that_is_not_utf8_is_skipped(read, line):
     assert isinstance(read(line, "f.jsonl")[0], Skipped)
 
 
-def test_files_are_read_in_order(tmp_path):
-    paths = [tmp_path / "b.txt", tmp_path / "a.jsonl", tmp_path / "b.txt"]
-    (tmp_path / "b.txt").write_bytes(b"1\n2")
-    (tmp_path / "a.jsonl").write_bytes(b'{"text": "3"}')
-    assert [c.text for c in read_candidates(paths)] == ["1", "2", "3", "1", "2"]
+def test_a_json_field_that_is_asked_for_by_name_is_the_text_whatever_else_there_is(read):
+    found = read(b'{"body": "a", "text": "b", "input_ids": [1]}\n{"text": "c"}\n', "f.jsonl", text_column="body")
+    assert found[0].text == "a"
+    assert reason(found[1]) == 'no "body" field'
 
 
+def test_a_list_of_token_ids_has_a_longest_length(read, monkeypatch):
+    monkeypatch.setattr("audit_cli.candidates.plain.MAX_TOKEN_IDS", 3)
+    good, bad = read(b'{"input_ids": [1, 2, 3]}\n{"input_ids": [1, 2, 3, 4]}\n', "f.jsonl")
+    assert good.token_ids == (1, 2, 3)
+    assert reason(bad) == '"input_ids" holds more than 3 token ids'
+
+
+@pytest.mark.parametrize("name", ["f.txt", "f.jsonl", "f.csv"])
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("content", "message"),
     [
-        ("missing.txt", "no such file"),
-        ("folder.txt", "not a regular file"),
-        ("table.csv", "unknown kind of file '.csv'"),
-        ("plain", "unknown kind of file ''"),
-        ("x" * 300 + ".txt", "x"),
-        ("nul\0.txt", "no such file"),
+        ("a\nb\n".encode("utf-16"), "UTF-16; convert it to UTF-8 first: iconv"),
+        (b"\xfe\xff\0a\0\n", "UTF-16"),
+        (b"\x1f\x8b\x08\0", "compressed with gzip; its name must end in .gz"),
+        (b"PK\x03\x04\x14\0", "a zip archive or an office document"),
     ],
-    ids=["missing", "a folder", "an unknown suffix", "no suffix", "a name that is too long", "a NUL in the name"],
+    ids=["UTF-16", "UTF-16, big end first", "gzip", "zip"],
 )
-def test_a_path_that_cannot_be_read_is_refused_before_any_candidate_is_given(tmp_path, name, message):
-    (tmp_path / "folder.txt").mkdir()
-    for good in ("good.txt", "table.csv", "plain"):
-        (tmp_path / good).write_bytes(b"a\n")
+def test_a_file_that_is_no_text_is_refused_with_what_it_is(read, name, content, message):
     with pytest.raises(CandidateError, match=message):
-        read_candidates([tmp_path / "good.txt", tmp_path / name])
+        read(content, name)
+
+
+@pytest.mark.parametrize("name", ["f.txt", "f.csv", "f.jsonl"])
+def test_a_hundred_megabytes_without_a_line_end_take_a_few_megabytes(tmp_path, name):
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.write(b"text\n")
+        file.truncate(100 << 20)
+        file.seek(0, 2)
+        file.write(b"\nlast\n")
+    tracemalloc.start()
+    try:
+        found = list(open_texts([path]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    long = next(r for r in found if (r.candidate if isinstance(r, Skipped) else r).line == 2)
+    assert "is longer than 1048576 bytes" in reason(long)
+    assert (found[-1].candidate if isinstance(found[-1], Skipped) else found[-1]).line == 3
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \t\r\n"])
+@pytest.mark.parametrize("name", ["f.txt", "f.csv", "f.jsonl"])
+def test_millions_of_blank_lines_are_passed_over_and_counted(tmp_path, name, blank):
+    path = tmp_path / name
+    path.write_bytes((b"text\n" if name == "f.csv" else b"\n") + blank * 3_000_000 + b'{"text": "a"}')
+    assert [r.line for r in open_texts([path])] == [3_000_002]

@@ -1,16 +1,19 @@
-"""Strings from outside, made safe for a terminal, a spreadsheet and a UTF-8 file."""
+"""Strings from outside, made safe for a terminal, a spreadsheet, Markdown, XML and a UTF-8 file."""
 
 import csv
+import html
 import io
+import re
 import sys
 import unicodedata
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from audit_cli.reports.files import write_csv, write_jsonl
-from audit_cli.safetext import encodable, for_csv, for_terminal
+from audit_cli.safetext import encodable, for_csv, for_markdown, for_terminal, for_xml
 
 ANY_TEXT = st.text(st.characters())  # surrogates, controls and unassigned code points included
 HOSTILE = st.text(st.sampled_from("=+-@\t\r\n＝＋－＠ '\"\0;,a1\x1b\x9b\u202e\u2066\ud800\ufeff"))
@@ -92,31 +95,91 @@ def test_a_harmless_cell_is_left_as_it_is(text):
     assert for_csv(text) == text
 
 
-def as_csv(rows):
-    file = io.StringIO(newline="")
-    write_csv(rows, file)
-    # As from a file on disk: UTF-8 bytes, line ends untouched.
-    return io.StringIO(file.getvalue().encode().decode(), newline="")
-
-
 @given(st.lists(st.one_of(ANY_TEXT, HOSTILE), min_size=1, max_size=5))
 @example(["two\rlines"])
 @example(['"', "a,b", "a\nb", "\0"])
 @settings(max_examples=400, deadline=None, derandomize=True)
-def test_any_text_comes_back_from_a_csv_file_cell_for_cell(texts):
-    read = list(csv.DictReader(as_csv([{"line": i, "text": text, "end": 1.5} for i, text in enumerate(texts)])))
-    assert [row["text"] for row in read] == [for_csv(text) for text in texts]
-    assert [row["line"] for row in read] == [str(i) for i in range(len(texts))]
-    assert {row["end"] for row in read} == {"1.5"}
+def test_any_text_comes_back_from_a_csv_file_with_an_apostrophe_at_most(texts):
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows([for_csv(text)] for text in texts)
+    # As from a file on disk: UTF-8 bytes, line ends untouched.
+    read = [cell for (cell,) in csv.reader(io.StringIO(file.getvalue().encode().decode(), newline=""))]
+    for cell, text in zip(read, texts, strict=True):
+        assert cell in (encodable(text), "'" + encodable(text))
 
 
-@given(st.lists(ANY_TEXT, min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_any_text_is_one_ascii_line_of_json(texts):
-    file = io.StringIO()
-    write_jsonl([{"text": text} for text in texts], file)
-    assert file.getvalue().isascii()
-    assert len(file.getvalue().splitlines()) == len(texts)
+MARKUP = st.lists(
+    st.sampled_from(
+        [*"!#$%&*+-./:<=>@[]\\^_`{|}~()\"' \n1a", "www.", "http://", "a.bc", "GH-1", "<b>", "&lt;", "~~", "**"]
+    )
+).map("".join)
+
+
+@given(st.one_of(ANY_TEXT, MARKUP))
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_a_cell_of_markdown_holds_no_active_character(text):
+    cell = for_markdown(text)
+    assert len(cell.splitlines()) <= 1
+    without_entities = re.sub(r"&#\d+;", "", cell)
+    assert not set(without_entities) & set("!#$%&*+-./:<=>@[\\]^_`{|}~\r\n\t")
+    assert without_entities.isprintable()
+
+
+@given(st.one_of(ANY_TEXT, MARKUP))
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_a_cell_of_markdown_reads_as_a_terminal_shows_it(text):
+    assert html.unescape(for_markdown(text)).replace("\u200b", "") == for_terminal(text)
+
+
+@given(st.one_of(ANY_TEXT, MARKUP))
+@example("|")
+@example("![a](b) <img src=x> [c]: d `e` **f** ~~g~~ \\| h\n\n# i")
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_markdown_parser_finds_nothing_but_text_in_a_cell(text):
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = parser.parse(f"| a | b |\n|---|---|\n| {for_markdown(text)} | end |\n")
+    cells = [token for token in tokens if token.type == "inline"][2:]
+    assert len(cells) == 2
+    assert {child.type for child in cells[0].children} <= {"text", "text_special"}
+    shown = "".join(child.content for child in cells[0].children).replace("\u200b", "")
+    assert shown == for_terminal(text).strip()
+    assert cells[1].content == "end"
+
+
+@given(st.one_of(ANY_TEXT, MARKUP))
+@example("see http://a.bc, www.a.bc, me@a.bc, @you, #1, GH-1, o/r#2, !3, $4, %5, ~bug, &6, :tada:, mailto:a@b.c")
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_site_that_looks_into_rendered_markdown_finds_no_mention_link_or_emoji(text):
+    rendered = html.unescape(for_markdown(text))
+    assert not re.search(r"[@#!$%&~]\w|://|www\.|:[\w+-]+:|gh-\d", rendered, re.IGNORECASE)
+
+
+def test_words_and_sentences_are_left_as_they_are_in_markdown():
+    assert for_markdown('Hello, "world" (yes); really?') == 'Hello, "world" (yes); really?'
+
+
+def as_xml(content):
+    return ElementTree.fromstring(content)  # noqa: S314 (it is ours)
+
+
+@given(st.one_of(ANY_TEXT, MARKUP))
+@example("]]>")
+@example("\0\x01\x0b\x7f\x85\ufffe\uffff\ud800 \t\r\n")
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_any_text_is_the_content_and_an_attribute_of_xml(text):
+    safe = for_xml(text)
+    element = as_xml(f"<a b=\"{safe}\" c='{safe}'>{safe}</a>".encode())
+    assert (element.text or "", element.get("b"), element.get("c")) == (for_terminal(text),) * 3
+    assert list(element) == []
+    assert for_terminal(text).isprintable()
+    assert as_xml(ElementTree.tostring(element)).text == element.text
+
+
+@pytest.mark.parametrize("start", range(0, sys.maxunicode + 1, 0x10000))
+def test_every_code_point_has_a_place_in_xml_and_markdown(start):
+    text = "".join(map(chr, range(start, start + 0x10000)))
+    assert as_xml(f"<a>{for_xml(text)}</a>").text == for_terminal(text)
+    assert html.unescape(for_markdown(text)).replace("\u200b", "") == for_terminal(text)
 
 
 @given(ANY_TEXT)

@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audit_cli.statistics.conformal import conformal_p, q_values, references_needed, rounded
+from audit_cli.statistics.conformal import (
+    conformal_p,
+    count_at_least,
+    q_values,
+    references_needed,
+    rounded,
+    simes,
+)
+
+
+def compared(scores, references):
+    """p and its upper bound, of scores against references."""
+    return conformal_p(count_at_least(scores, references), np.full(len(scores), len(references)))
+
 
 WHOLE = st.lists(st.integers(-30, 30).map(float), min_size=1, max_size=30)
 
@@ -16,7 +29,7 @@ WHOLE = st.lists(st.integers(-30, 30).map(float), min_size=1, max_size=30)
 @given(WHOLE, WHOLE)
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_p_counts_the_references_that_score_at_least_as_high(scores, references):
-    p, upper = conformal_p(scores, references)
+    p, upper = compared(scores, references)
     n = len(references)
     above = [sum(r >= s for r in references) for s in scores]
     assert p.tolist() == [(1 + k) / (n + 1) for k in above]
@@ -25,13 +38,13 @@ def test_p_counts_the_references_that_score_at_least_as_high(scores, references)
 
 
 def test_a_tie_counts_against_the_finding():
-    assert conformal_p([5.0], [1.0, 2.0, 5.0])[0].tolist() == [0.5]
-    assert conformal_p([5.0001], [1.0, 2.0, 5.0])[0].tolist() == [0.25]
+    assert compared([5.0], [1.0, 2.0, 5.0])[0].tolist() == [0.5]
+    assert compared([5.0001], [1.0, 2.0, 5.0])[0].tolist() == [0.25]
 
 
 def test_scores_that_differ_after_six_digits_are_a_tie():
-    assert conformal_p([1.0000004], [1.0])[0].tolist() == [1.0]
-    assert conformal_p([1.00001], [1.0])[0].tolist() == [0.5]
+    assert compared([1.0000004], [1.0])[0].tolist() == [1.0]
+    assert compared([1.00001], [1.0])[0].tolist() == [0.5]
     assert rounded([-1.23456789, 0.000123456789, 123456789.0]).tolist() == [-1.23457, 0.000123457, 123457000.0]
 
 
@@ -39,16 +52,16 @@ def test_scores_that_differ_after_six_digits_are_a_tie():
 @given(scores=WHOLE, references=WHOLE)
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_p_depends_on_the_order_of_scores_only(transform, scores, references):
-    before = conformal_p(scores, references)[0]
-    after = conformal_p([transform(x / 8) for x in scores], [transform(x / 8) for x in references])[0]
+    before = compared(scores, references)[0]
+    after = compared([transform(x / 8) for x in scores], [transform(x / 8) for x in references])[0]
     assert before.tolist() == after.tolist()
 
 
 @given(WHOLE, WHOLE, st.floats(0.5, 10))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_higher_score_never_has_a_higher_p(scores, references, more):
-    lower = conformal_p(scores, references)[0]
-    assert (conformal_p([s + more for s in scores], references)[0] <= lower).all()
+    lower = compared(scores, references)[0]
+    assert (compared([s + more for s in scores], references)[0] <= lower).all()
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -56,7 +69,7 @@ def test_p_is_super_uniform_for_text_like_the_references(ties):
     rng = np.random.default_rng(1)
     runs, references = 4000, 19
     draws = rng.integers(0, 8, (runs, references + 1)) if ties else rng.normal(size=(runs, references + 1))
-    p = np.array([conformal_p([row[0]], row[1:])[0][0] for row in draws])
+    p = np.array([compared([row[0]], row[1:])[0][0] for row in draws])
     for k in range(1, 21):
         # P(p <= k/20) <= k/20; 4 standard errors, 20 levels and 2 cases: false alarm below 1e-3; fixed seed.
         allowed = k / 20 + 4 * math.sqrt(k / 20 * (1 - k / 20) / runs)
@@ -67,14 +80,40 @@ def test_p_is_super_uniform_for_text_like_the_references(ties):
 
 def test_scores_without_references_or_that_are_nan_are_refused():
     with pytest.raises(ValueError, match="no reference"):
-        conformal_p([1.0], [])
+        compared([1.0], [])
     for scores, references in (([math.nan], [1.0]), ([1.0], [0.0, math.nan])):
         with pytest.raises(ValueError, match="NaN"):
-            conformal_p(scores, references)
+            compared(scores, references)
 
 
 def test_infinite_scores_have_a_rank():
-    assert conformal_p([math.inf, -math.inf], [0.0, math.inf])[0].tolist() == [2 / 3, 1.0]
+    assert compared([math.inf, -math.inf], [0.0, math.inf])[0].tolist() == [2 / 3, 1.0]
+
+
+def test_simes_of_one_p_is_that_p_and_of_equal_ones_too():
+    assert simes(np.array([0.03])) == 0.03
+    assert simes(np.array([0.2, 0.2, 0.2])) == pytest.approx(0.2)
+
+
+@given(st.lists(st.integers(1, 50).map(lambda k: k / 50), min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_simes_is_the_smallest_q_value_of_the_parts(p):
+    assert simes(np.array(p)) == pytest.approx(min(benjamini_hochberg(p)))
+    assert min(p) - 1e-12 <= simes(np.array(p)) <= min(1.0, len(p) * min(p)) + 1e-12
+
+
+def test_simes_over_windows_that_share_their_references_keeps_its_level():
+    """20 windows a document against 199 references, all exchangeable; the worst window alone would be far off."""
+    rng = np.random.default_rng(4)
+    runs, level = 3000, 0.05
+    combined, worst = 0, 0
+    for _ in range(runs):
+        p = compared(rng.normal(size=20), rng.normal(size=199))[0]
+        combined += simes(p) <= level
+        worst += p.min() <= level
+    # Binomial(3000, .05), 4 standard errors: false alarm 3e-5; fixed seed.
+    assert combined / runs <= level + 4 * math.sqrt(level * (1 - level) / runs)
+    assert worst / runs > 0.5
 
 
 def benjamini_hochberg(p):

@@ -1,16 +1,55 @@
 """Every cell of the verdict table, what cannot be judged, and how many findings are false."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from audit_cli.records import LawCheck, Verdict
-from audit_cli.verdicts.judge import LAW_CONTRADICTED, NO_HELDOUT, NONE_OF_THIS_LENGTH, TOO_FEW, Scored, judge, unjudged
+from audit_cli.statistics.conformal import simes
+from audit_cli.verdicts import judge as rules
+from audit_cli.verdicts.judge import (
+    LAW_CONTRADICTED,
+    NO_TWINS,
+    NONE_OF_THIS_LENGTH,
+    NOT_COMPARED,
+    TOO_FEW,
+    UNCLEAR,
+    Parts,
+    judge_twins,
+)
 from audit_cli.verdicts.recipes import BASIN_SURPRISE, SURPRISE, Recipe
 
 HELD = [float(i) for i in range(100)]  # 0 to 99
 HIGH, MIDDLE = 1000.0, 50.5  # p = 1/101 and 50/101
 FDR = 0.05
 WITHOUT_LAW = Recipe("needs no law", uses_law=False)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A text of one part."""
+
+    score: float
+    returns: bool | None
+    group: int
+
+
+def parts(texts):
+    returned = [UNCLEAR if t.returns is None else int(t.returns) for t in texts]
+    columns = range(len(texts)), [t.score for t in texts], returned, [t.group for t in texts]
+    return Parts(*(np.array(column, dtype=kind) for column, kind in zip(columns, (int, float, int, int), strict=True)))
+
+
+def judge(texts, *how):
+    found = rules.judge(parts(texts), *how)
+    return [found[i] for i in range(len(found))]
+
+
+def unjudged(texts, recipe):
+    found = rules.unjudged(parts(texts), recipe)
+    assert found.verdicts() == []
+    return [found[i] for i in range(len(found))]
 
 
 def judge_one(score, returns, held=HELD, recipe=SURPRISE, law=LawCheck.CONFIRMED, fdr=FDR):
@@ -83,7 +122,7 @@ def test_a_text_without_references_of_its_length_is_inconclusive_and_counts_for_
 
 def test_without_heldout_text_there_is_a_score_and_no_verdict():
     for judged in unjudged([Scored(HIGH, True, 0), Scored(MIDDLE, None, 0)], SURPRISE):
-        assert (judged.verdict, judged.reason) == (None, NO_HELDOUT)
+        assert (judged.verdict, judged.reason) == (None, NOT_COMPARED)
         assert (judged.p_value, judged.q_value, judged.references) == (None, None, None)
 
 
@@ -138,3 +177,34 @@ def test_where_nothing_is_memorized_an_audit_names_a_text_no_more_often_than_its
     # Binomial(400, .1): 4 standard errors, false alarm 3e-5; fixed seed.
     assert named / runs <= fdr + 4 * np.sqrt(fdr * (1 - fdr) / runs)
     assert named > 0
+
+
+def test_a_long_text_is_judged_by_simes_over_its_windows_and_shown_by_its_strongest():
+    windows = Parts(
+        np.array([0, 0, 0, 1]), np.array([50.5, 98.5, 97.5, 10.5]), np.array([0, 1, 0, 0]), np.zeros(4, int)
+    )
+    found = rules.judge(windows, [HELD], SURPRISE, FDR, None)
+    assert len(found) == 2
+    long, short = found[0], found[1]
+    assert long.p_value == pytest.approx(simes(np.array([50, 2, 3]) / 101))
+    assert long.p_value_upper95 is None
+    assert (long.score, windows.worst().tolist()) == (98.5, [1, 3])
+    assert short.p_value == pytest.approx(90 / 101)
+
+
+def test_the_first_of_equally_strong_windows_is_shown():
+    windows = Parts(np.array([0, 0, 1, 1]), np.array([1.0, 1.0, 0.0, 2.0]), np.zeros(4, int), np.zeros(4, int))
+    assert windows.worst().tolist() == [0, 3]
+    assert windows.starts().tolist() == [0, 2]
+
+
+def test_a_text_among_its_twins():
+    texts = parts([Scored(-0.1, True, 0), Scored(-2.0, False, 0), Scored(-1.0, None, 0)])
+    found = judge_twins(texts, np.array([0, 40, 0]), np.array([99, 99, 0]), SURPRISE, FDR, LawCheck.CONFIRMED)
+    assert [found[i].verdict for i in range(3)] == [Verdict.MEMORIZED, Verdict.NO_EVIDENCE, Verdict.INCONCLUSIVE]
+    assert [found[i].p_value for i in range(3)] == [1 / 100, 41 / 100, None]
+    assert (found[2].reason, found[2].references) == (NO_TWINS, 0)
+    # BH over the two that have twins.
+    assert found[0].q_value == pytest.approx(0.02)
+    contradicted = judge_twins(texts, np.array([0, 40, 0]), np.array([99, 99, 0]), SURPRISE, FDR, LawCheck.CONTRADICTED)
+    assert contradicted[0].verdict is Verdict.INCONCLUSIVE

@@ -1,0 +1,275 @@
+"""What a run has measured so far, on disk: so that memory stays flat, and a run that was stopped can go on.
+
+A measurement is filed under a keyed hash of the tokens that it is of: it stays right whatever else the files hold.
+A journal belongs to the settings that decide the numbers. It holds no text.
+"""
+
+import hashlib
+import hmac
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit_cli.records import Row
+
+# Marks the file as ours ("uddm").
+APPLICATION = 0x7564646D
+CACHE_KIB = 8192
+TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS measured (key BLOB PRIMARY KEY, reason TEXT NOT NULL, data BLOB);
+DROP TABLE IF EXISTS texts;
+DROP TABLE IF EXISTS windows;
+CREATE TABLE texts (position INTEGER PRIMARY KEY, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
+    reason TEXT NOT NULL, id TEXT NOT NULL);
+CREATE INDEX texts_by_key ON texts (key);
+CREATE TABLE windows (position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
+    PRIMARY KEY (position, number)) WITHOUT ROWID;
+"""
+
+
+FORGET = "DROP TABLE IF EXISTS facts;\nDROP TABLE IF EXISTS measured"
+
+
+class JournalError(Exception):
+    """A journal that cannot be used or written; the message says what to do."""
+
+
+class OtherSettings(JournalError):
+    """A journal of a run with other settings."""
+
+
+class DiskFull(JournalError):
+    """No room to keep what was measured."""
+
+
+@dataclass(frozen=True)
+class TextEntry:
+    """A text of the run: `first` is the position of the first text with the same tokens."""
+
+    position: int
+    first: int
+    tokens: int | None
+    reason: str
+    windows: int
+
+
+class Journal:
+    """Measurements by key, and the texts of the run that is under way."""
+
+    def __init__(self, path: Path | None, key: bytes, restart: bool = False) -> None:
+        """The journal at `path`, begun or gone on with; a temporary one for None. `key` makes the keyed hashes.
+
+        Raises JournalError if another run has it open, or if something else is there.
+        """
+        self.path = path
+        self._key = hmac.new(key, b"journal", hashlib.sha256).digest()
+        if path is not None:
+            _refuse_foreign(path)
+            if not path.exists():
+                # Ours alone from the first byte on.
+                path.touch(mode=0o600)
+        with self._told():
+            self._db = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=0.5)
+            self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("BEGIN EXCLUSIVE")
+            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
+            for statement in (FORGET if restart else "").split(";\n") + TABLES.split(";\n"):
+                self._db.execute(statement)
+            self._db.execute("COMMIT")
+
+    def bind(self, identity: dict[str, Any]) -> None:
+        """Bind a new journal to what decides its numbers. Raises OtherSettings if it is bound to something else."""
+        mine = identity | {"key": hashlib.sha256(self._key).hexdigest()[:16]}
+        with self._told():
+            found = self._db.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+            if found is None:
+                self._db.execute("INSERT INTO facts VALUES ('identity', ?)", (json.dumps(mine, sort_keys=True),))
+                return
+        before = json.loads(found[0])
+        changed = [name for name in before.keys() | mine.keys() if before.get(name) != mine.get(name)]
+        if changed:
+            told = ", ".join(f"{name} (was {_brief(before.get(name))})" for name in sorted(changed))
+            raise OtherSettings(
+                f"{self.path} keeps {self.count():,} measurements of a run with other settings: {told}. "
+                "Give the same settings to go on with it, another -o, or --restart to begin anew"
+            )
+
+    def key(self, kind: str, numbers: Iterable[int]) -> bytes:
+        """The keyed hash of some tokens for measurements of a kind."""
+        return hmac.new(self._key, kind.encode() + array("q", numbers).tobytes(), hashlib.sha256).digest()[:16]
+
+    def row_key(self, kind: str, row: Row) -> bytes:
+        """The keyed hash of a row: its tokens, and which of them are layout."""
+        return self.key(kind, (row.start, row.stop, *row.tokens))
+
+    def count(self) -> int:
+        """How many measurements there are."""
+        with self._told():
+            return int(self._db.execute("SELECT COUNT(*) FROM measured").fetchone()[0])
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is a measurement under the key."""
+        with self._told():
+            return self._db.execute("SELECT 1 FROM measured WHERE key = ?", (key,)).fetchone() is not None
+
+    def get(self, key: bytes) -> tuple[str, bytes] | None:
+        """The measurement under a key: the reason why there is none, or empty and its bytes."""
+        with self._told():
+            found: tuple[str, bytes] | None = self._db.execute(
+                "SELECT reason, data FROM measured WHERE key = ?", (key,)
+            ).fetchone()
+            return found
+
+    def put(self, entries: Iterable[tuple[bytes, str, bytes | None]]) -> None:
+        """File measurements, all of them or none: key, reason, bytes."""
+        with self._told(), self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", entries)
+
+    @contextmanager
+    def texts_anew(self) -> Iterator[None]:
+        """Forget the texts of the run; those added inside are kept if it ends well."""
+        with self._told(), self._transaction():
+            self._db.execute("DELETE FROM texts")
+            self._db.execute("DELETE FROM windows")
+            yield
+
+    def add_text(self, position: int, name: str, key: bytes | None, tokens: int | None, reason: str = "") -> TextEntry:
+        """Note a text, inside `texts_anew`."""
+        first = position
+        if key is not None:
+            found = self._db.execute("SELECT first FROM texts WHERE key = ? LIMIT 1", (key,)).fetchone()
+            first = found[0] if found else position
+        self._db.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?)", (position, key, first, tokens, reason, name))
+        return TextEntry(position, first, tokens, reason, 0)
+
+    def add_windows(self, position: int, windows: Iterable[tuple[int, bytes]]) -> None:
+        """Note the windows of a text: where each begins, and its key."""
+        self._db.executemany(
+            "INSERT INTO windows VALUES (?, ?, ?, ?)", ((position, n, at, key) for n, (at, key) in enumerate(windows))
+        )
+
+    def texts(self) -> Iterator[TextEntry]:
+        """The texts of the run, in order."""
+        query = (
+            "SELECT t.position, t.first, t.tokens, t.reason, COUNT(w.position) FROM texts t "
+            "LEFT JOIN windows w ON w.position = t.first GROUP BY t.position ORDER BY t.position"
+        )
+        with self._told():
+            for row in self._db.execute(query):
+                yield TextEntry(*row)
+
+    def name(self, position: int) -> str:
+        """The id of a text of the run."""
+        with self._told():
+            return str(self._db.execute("SELECT id FROM texts WHERE position = ?", (position,)).fetchone()[0])
+
+    def parts(self) -> Iterator[tuple[int, int, int, bytes, str | None, bytes | None]]:
+        """All windows of all distinct texts: position, number, start, key, and reason and bytes if measured."""
+        query = (
+            "SELECT w.position, w.number, w.start, w.key, m.reason, m.data FROM windows w "
+            "LEFT JOIN measured m ON m.key = w.key ORDER BY w.position, w.number"
+        )
+        with self._told():
+            yield from self._db.execute(query)
+
+    def windows(self, position: int) -> list[tuple[int, bytes]]:
+        """Start and key of every window of a distinct text."""
+        with self._told():
+            query = "SELECT start, key FROM windows WHERE position = ? ORDER BY number"
+            return self._db.execute(query, (position,)).fetchall()
+
+    def part(self, position: int, number: int) -> tuple[int, bytes]:
+        """Start and measurement of a window."""
+        query = (
+            "SELECT w.start, m.data FROM windows w JOIN measured m ON m.key = w.key "
+            "WHERE w.position = ? AND w.number = ?"
+        )
+        with self._told():
+            start, data = self._db.execute(query, (position, number)).fetchone()
+            return int(start), data
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact as JSON."""
+        with self._told():
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    def recall(self, name: str) -> Any:
+        """A fact that was kept, or None."""
+        with self._told():
+            found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+            return None if found is None else json.loads(found[0])
+
+    def close(self) -> None:
+        """Close the file, and keep it if there is anything in it. May be called again."""
+        try:
+            empty = self._db.execute("SELECT 1 FROM measured LIMIT 1").fetchone() is None
+        except sqlite3.Error:
+            empty = False
+        self._db.close()
+        if empty and self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Close the file and remove it: its results are written elsewhere."""
+        self._db.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the database as ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error) -> JournalError:
+        where = "the temporary journal" if self.path is None else str(self.path)
+        reason = str(error)
+        if "locked" in reason:
+            return JournalError(f"{where}: another run is writing this output")
+        if "full" in reason or "disk I/O" in reason:
+            kept = " What was measured is kept there: free some space and give the same command again"
+            return DiskFull(f"{where}: the disk is full.{kept if self.path else ''}")
+        if "malformed" in reason or "not a database" in reason:
+            return JournalError(f"{where}: damaged; remove it to begin anew")
+        return JournalError(f"{where}: {reason}")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise JournalError unless the path is free or holds a journal."""
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise JournalError(f"{path}: is there and is no journal of a run")
+        if not path.exists():
+            return
+        head = path.open("rb").read(72)
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from None
+    # An empty file is one whose run was stopped before its first write.
+    if head and not (head.startswith(b"SQLite format 3\0") and head[68:72] == APPLICATION.to_bytes(4, "big")):
+        raise JournalError(f"{path}: is there and is no journal of a run; move it away, or give another -o")
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

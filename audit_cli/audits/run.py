@@ -1,0 +1,303 @@
+"""An audit from end to end: look at the texts, measure, compare, judge. `basins` and `entropy` say what is measured."""
+
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import msgspec
+import numpy as np
+
+from audit_cli.audits.comparison import Comparison, Texts
+from audit_cli.audits.heldout import Reference, reference, summary, too_few
+from audit_cli.audits.journal import Journal
+from audit_cli.audits.measuring import Filed, Measured, Task
+from audit_cli.audits.provenance import run_info
+from audit_cli.audits.results import JournalResults
+from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
+from audit_cli.audits.verdict_law import law_for_verdicts
+from audit_cli.audits.watch import Watch, watched
+from audit_cli.checkpoints import LoadedModel
+from audit_cli.probes.law_check import check_law
+from audit_cli.records import (
+    AuditReport,
+    Candidate,
+    Counts,
+    HeldoutSummary,
+    LawCheckResult,
+    Skipped,
+    TextResult,
+)
+from audit_cli.redaction import Redaction
+from audit_cli.statistics.conformal import count_at_least
+from audit_cli.verdicts.judge import UNCLEAR, Judgements, Parts, judge, judge_twins, unjudged
+from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, TWIN_SURPRISE, Recipe
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known before anything is measured."""
+
+    found: Scan
+    references: References | None
+    warnings: tuple[str, ...]
+
+
+class Audit(Generic[Measured]):
+    """One model, one set of texts, one task, one comparison."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        texts: Texts,
+        comparison: Comparison,
+        task: Task[Measured],
+        settings: Any,
+        watch: Watch,
+        journal: Journal,
+    ) -> None:
+        """`settings` is a dataclass of plain values with a `seed` and an `fdr`; `texts` may be read again and again."""
+        self.model, self.texts, self.comparison, self.task = model, texts, comparison, task
+        self.settings, self.watch, self.journal = settings, watch, journal
+        self.filed = Filed(journal, task, comparison.reference)
+        self.begun = time.monotonic()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The deciding score of this run."""
+        if self.comparison.twins:
+            return TWIN_SURPRISE
+        return SURPRISE_DIFFERENCE if self.comparison.reference else self.task.recipe
+
+    def survey(self) -> Survey:
+        """Read all texts once: what there is to measure, and what can be found at all."""
+        self.watch.stage("reading", 0)
+        heldout = self.comparison.heldout
+        held = None if heldout is None else Heldout.read(self.model, heldout)
+        found = scan(self.model, self.texts, held, self.journal)
+        references = None if held is None else reference_rows(self.model, found, held)
+        least = references.fewest if references else self.comparison.twins
+        what = "held-out texts" if references else "twins"
+        warnings = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
+        for warning in warnings:
+            self.watch.warn(warning)
+        return Survey(found, references, warnings)
+
+    def report(
+        self,
+        redaction: Redaction,
+        own: "Own | None" = None,
+        describe: Callable[[Measured], dict[str, Any]] | None = None,
+    ) -> AuditReport:
+        """Measure what is not in the journal, judge, and report.
+
+        `own` adds what the model says by itself; `describe` may replace the task's own way to describe a measurement.
+        """
+        survey = self.survey()
+        found, references = survey.found, survey.references
+        law = check_law(self.model.denoiser, self.settings.seed, found.law_rows)
+        self._measure(found, references)
+        parts, numbers, positions, failed, spent, entropy = self._gather(references)
+        judged, held, more = self._judge(parts, positions, references, law)
+        extra = own(law) if own else OwnResults((), None)
+        results = JournalResults(
+            self.texts,
+            found.given,
+            self.journal,
+            self.filed,
+            positions,
+            numbers[parts.worst()] if len(positions) else numbers,
+            judged,
+            failed,
+            redaction,
+            describe or self.task.described,
+            extra.results,
+        )
+        counts = Counts(
+            given=found.given,
+            measured=len(positions),
+            duplicates=found.duplicates,
+            skipped=found.skipped + len(failed),
+            verdicts=tuple(Counter(judged.verdicts()).items()),
+            most_references=int(judged.references.max(initial=0)),
+        )
+        plain = self.comparison.plain() | {
+            "heldout_sha256": None if references is None else references.sha256(),
+            "recipe": self.recipe.name,
+        }
+        seconds = time.monotonic() - self.begun
+        return AuditReport(
+            model=self.model.info,
+            law=law,
+            run=run_info(self.task.command, self.settings, self.model, plain, seconds, spent + more),
+            results=results,
+            counts=counts,
+            fdr=self.settings.fdr,
+            judged=self.comparison.judged,
+            heldout=held,
+            regime=extra.regime,
+            reference_model=None if self.comparison.reference is None else self.comparison.reference.info,
+            given_entropy=entropy,
+            warnings=survey.warnings,
+        )
+
+    def evaluations(self, survey: Survey) -> tuple[int, int, int]:
+        """About how many network evaluations texts, held-out texts and twins take."""
+        found, references = survey.found, survey.references
+        lengths = found.lengths + Counter({self.model.layout.max_length: found.windows - sum(found.lengths.values())})
+        blank = Candidate("", 0, "")
+        texts = sum(
+            n * self.task.evaluations(self.model.layout.place(blank, (0,) * length)) for length, n in lengths.items()
+        )
+        task = self.task.of_references()
+        held = sum(task.evaluations(row) for group in references.rows for row in group) if references else 0
+        return texts, held, found.windows * self.comparison.twins
+
+    def _measure(self, found: Scan, references: References | None) -> None:
+        texts, held, twins = self.evaluations(Survey(found, references, ()))
+        rows = (row for _, rows in distinct_rows(self.model, self.texts, self.journal) for row in rows)
+        self.filed.measure(self.model, rows, "row", self.watch, texts, "texts")
+        if references is not None:
+            filed = Filed(self.journal, self.task.of_references(), self.comparison.reference)
+            every = (row for group in references.rows for row in group)
+            filed.measure(self.model, every, "reference", self.watch, held, "held-out texts")
+        if self.comparison.twins:
+            self._measure_twins(twins)
+
+    def _gather(
+        self, references: References | None
+    ) -> tuple[Parts, np.ndarray, np.ndarray, dict[int, str], int, float | None]:
+        """Arrays of what was measured: parts, the window number of each, the positions of the texts, why the others
+        have none, evaluations spent, and the texts' mean entropy."""
+        failed: dict[int, str] = {}
+        text: list[int] = []
+        columns = _Columns()
+        spent, entropies, measured_parts = 0, 0.0, 0
+        entries = (e for e in self.journal.texts() if not e.reason and e.first == e.position)
+        windows = self.journal.parts()
+        for entry in entries:
+            group = 0 if references is None else references.group(entry.tokens or 0, entry.windows)
+            mine = [next(windows) for _ in range(entry.windows)]
+            reasons = [reason for *_, reason, _ in mine if reason != ""]
+            if reasons:
+                failed[entry.position] = reasons[0] or "it was not measured"
+                continue
+            for _, number, _, _, _, data in mine:
+                assert data is not None  # noqa: S101 - it has no reason
+                measured, _ = self.filed.decode(data)
+                entropy = self.task.entropy(measured)
+                back = self.task.returns(measured)
+                score = -entropy.surprise_mean if self.comparison.twins else self.filed.score(data)
+                columns.add(len(text), score, UNCLEAR if back is None else int(back), group, number)
+                spent += measured.evaluations
+                entropies += entropy.entropy_mean
+                measured_parts += 1
+            text.append(entry.position)
+        mean = entropies / measured_parts if measured_parts else None
+        return columns.parts(), columns.numbers(), np.array(text, dtype=np.int64), failed, spent, mean
+
+    def _judge(
+        self, parts: Parts, positions: np.ndarray, references: References | None, law: LawCheckResult
+    ) -> tuple[Judgements, HeldoutSummary | None, int]:
+        """The judgements, the held-out text in short, and the evaluations these took."""
+        fdr, verdict_law = self.settings.fdr, law_for_verdicts(self.model, law)
+        if self.comparison.twins:
+            above, drawn = self._twin_counts(positions)
+            return judge_twins(parts, above, drawn, self.recipe, fdr, verdict_law), None, int(drawn.sum())
+        if references is None:
+            return unjudged(parts, self.recipe), None, 0
+        measured: list[list[Reference]] = []
+        failed = spent = 0
+        for group in references.rows:
+            kept = []
+            for row in group:
+                filed = self.journal.get(self.journal.row_key("reference", row))
+                if filed is None or filed[0]:
+                    failed += 1
+                    continue
+                m, _ = self.filed.decode(filed[1])
+                kept.append(self._reference(m, self.filed.score(filed[1])))
+                spent += m.evaluations
+            measured.append(kept)
+        scores = [[r.score for r in group] for group in measured]
+        judged = judge(parts, scores, self.recipe, fdr, verdict_law)
+        return judged, summary(references, measured, failed), spent
+
+    def _reference(self, measured: Measured, score: float) -> Reference:
+        fields = self.task.described(measured)
+        basin, levels = fields.get("basin"), fields.get("basin_measurement")
+        returned = () if levels is None else tuple(level.returned for level in levels.levels)
+        return reference(score, self.task.entropy(measured), returned, None if basin is None else basin.size)
+
+    def _measure_twins(self, expected: int) -> None:
+        """For every text how many of its twins score at least as high, into the journal."""
+        denoiser = watched(self.model.denoiser, self.watch, "twins", expected)
+        probe = self.task.entropy_probe()
+        for position, rows in distinct_rows(self.model, self.texts, self.journal):
+            key = self._twins_key(position)
+            own = [self.journal.get(self.journal.row_key("row", row)) for row in rows]
+            if self.journal.has(key) or any(found is None or found[0] for found in own):
+                continue
+            score = max(-self.task.entropy(self.filed.decode(found[1])[0]).surprise_mean for found in own if found)
+            scores = [s for s in self._twin_scores(rows[0].candidate, probe, denoiser) if s is not None]
+            above = int(count_at_least([score], scores)[0]) if scores else 0
+            self.journal.put([(key, "", msgspec.msgpack.encode((above, len(scores))))])
+
+    def _twin_scores(self, text: Candidate, probe: Any, denoiser: Any) -> Iterator[float | None]:
+        """The score of every twin; None of those that the model cannot represent."""
+        twins = self.comparison.slot.twins(text.text or "", self.comparison.twins, self.settings.seed)
+        made = [self.model.rows(Candidate(text.source, text.line, text.id, twin)) for twin in twins]
+        flat = [row for rows in made if isinstance(rows, list) for row in rows]
+        measured = probe.measure(denoiser, flat)
+        for rows in made:
+            if isinstance(rows, Skipped):
+                yield None
+                continue
+            parts = [next(measured) for _ in rows]
+            scores = [-m.surprise_mean for m in parts if not isinstance(m, Skipped)]
+            yield max(scores) if len(scores) == len(parts) else None
+
+    def _twins_key(self, position: int) -> bytes:
+        return self.journal.key("twins", b"".join(key for _, key in self.journal.windows(position)))
+
+    def _twin_counts(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        above, drawn = np.zeros(len(positions), dtype=np.int64), np.zeros(len(positions), dtype=np.int64)
+        for i, position in enumerate(positions.tolist()):
+            filed = self.journal.get(self._twins_key(position))
+            if filed is not None:
+                above[i], drawn[i] = msgspec.msgpack.decode(filed[1])
+        return above, drawn
+
+
+class _Columns:
+    """Growing arrays, a value a part."""
+
+    def __init__(self) -> None:
+        self._text, self._returns, self._group, self._number = array("q"), array("b"), array("i"), array("q")
+        self._score = array("d")
+
+    def add(self, text: int, score: float, returns: int, group: int, number: int) -> None:
+        self._text.append(text)
+        self._score.append(score)
+        self._returns.append(returns)
+        self._group.append(group)
+        self._number.append(number)
+
+    def parts(self) -> Parts:
+        return Parts(np.array(self._text), np.array(self._score), np.array(self._returns), np.array(self._group))
+
+    def numbers(self) -> np.ndarray:
+        return np.array(self._number)
+
+
+@dataclass(frozen=True)
+class OwnResults:
+    """What a model's own samples add to a report."""
+
+    results: Sequence[TextResult]
+    regime: Any
+
+
+Own = Callable[[LawCheckResult], OwnResults]

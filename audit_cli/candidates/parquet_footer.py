@@ -1,0 +1,123 @@
+"""What a Parquet file claims of its column chunks, read before Arrow is let near them.
+
+Arrow's Python package ends the process, where it should raise, when it is asked for the metadata of a damaged or
+encrypted chunk. The footer is a struct of Thrift's compact protocol (apache/parquet-format, parquet.thrift).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+MAX_DEPTH = 32
+# Thrift's type codes.
+STOP, TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID = range(14)
+# Field numbers of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData.
+ROW_GROUPS = 4
+COLUMNS = 1
+META_DATA, CRYPTO_METADATA = 3, 8
+ENCODINGS, PATH, NUM_VALUES, UNCOMPRESSED = 2, 3, 5, 6
+DELTA_ENCODINGS = {6, 7}
+
+
+class EncryptedChunk(Exception):
+    """A column chunk that cannot be read without a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One column of one row group, as the file describes it."""
+
+    path: tuple[str, ...]
+    has_delta_encoding: bool
+    values: int
+    uncompressed_bytes: int
+
+
+def row_groups(footer: bytes, columns: list[str]) -> list[list[Chunk]]:
+    """The chunks of these columns, row group by row group.
+
+    Raises EncryptedChunk, or where the footer is damaged ValueError, IndexError, KeyError or TypeError.
+    """
+    groups = _Compact(footer).struct()[ROW_GROUPS]
+    return [[chunk for column in group[COLUMNS] if (chunk := _chunk(column, columns))] for group in groups]
+
+
+def _chunk(column: dict[int, Any], columns: list[str]) -> Chunk | None:
+    """The chunk, unless it belongs to another column."""
+    # An encrypted chunk may hide what column it is.
+    if META_DATA not in column:
+        raise EncryptedChunk
+    claims = column[META_DATA]
+    path = tuple(part.decode() for part in claims[PATH])
+    if path[0] not in columns and ".".join(path) not in columns:
+        return None
+    if CRYPTO_METADATA in column:
+        raise EncryptedChunk
+    delta = not DELTA_ENCODINGS.isdisjoint(claims[ENCODINGS])
+    return Chunk(path, delta, claims[NUM_VALUES], claims[UNCOMPRESSED])
+
+
+class _Compact:
+    """Reads values of Thrift's compact protocol: a struct is a dict of its fields by number."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def struct(self, depth: int = 0) -> dict[int, Any]:
+        fields: dict[int, Any] = {}
+        number = 0
+        while (head := self._byte()) & 15 != STOP:
+            number = number + (head >> 4) if head >> 4 else self._integer()
+            kind = head & 15
+            fields[number] = kind == TRUE if kind in (TRUE, FALSE) else self._value(kind, depth + 1)
+        return fields
+
+    def _value(self, kind: int, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deep")
+        if kind in (I16, I32, I64):
+            return self._integer()
+        if kind == BINARY:
+            return self._take(self._varint())
+        if kind == STRUCT:
+            return self.struct(depth)
+        if kind in (LIST, SET):
+            head = self._byte()
+            length = self._length(self._varint() if head >> 4 == 15 else head >> 4)
+            return [self._value(head & 15, depth + 1) for _ in range(length)]
+        if kind == MAP:
+            length = self._length(self._varint())
+            kinds = self._byte() if length else 0
+            return [(self._value(kinds >> 4, depth + 1), self._value(kinds & 15, depth + 1)) for _ in range(length)]
+        return self._take({TRUE: 1, FALSE: 1, BYTE: 1, DOUBLE: 8, UUID: 16}[kind])
+
+    def _length(self, length: int) -> int:
+        """The length of a list, of which every element takes a byte at least."""
+        if length > len(self._data) - self._at:
+            raise ValueError("longer than the file")
+        return length
+
+    def _integer(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+            if shift > 63:
+                raise ValueError("a number too large")
+
+    def _byte(self) -> int:
+        byte = self._data[self._at]
+        self._at += 1
+        return byte
+
+    def _take(self, length: int) -> bytes:
+        start = self._at
+        self._at += self._length(length)
+        return self._data[start : self._at]

@@ -1,0 +1,30 @@
+"""Options that do not go together, said before anything is loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from audit_cli.cli import session
+
+
+def check_comparison(
+    heldout: Sequence[Path] | None,
+    twins: int | None,
+    slot: str | None,
+    reference_model: Path | None,
+    fail_on: str | None,
+    restart: bool,
+    output: Sequence[str] | None,
+) -> None:
+    """End with a message on a comparison that is none, or that is two."""
+    if fail_on and not (heldout or twins):
+        session.fail("--fail-on needs --heldout or --twins: without them there are no verdicts", session.USAGE)
+    if twins and (heldout or reference_model):
+        session.fail("--twins is a comparison of its own: leave --heldout and --reference-model out", session.USAGE)
+    if reference_model and not heldout:
+        session.fail("--reference-model needs --heldout: they show which difference is ordinary", session.USAGE)
+    if slot is not None and not twins:
+        session.fail("--slot says what --twins N redraws, and no --twins was given", session.USAGE)
+    if slot is not None and slot not in ("digits", "letters", "alphanumeric") and "{}" not in slot:
+        session.fail(f"--slot {slot}: neither digits, letters, alphanumeric nor a template with {{}}", session.USAGE)
+    if restart and not output:
+        session.fail("--restart begins anew what a stopped run left beside its -o, and no -o was given", session.USAGE)

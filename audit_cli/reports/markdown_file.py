@@ -1,0 +1,177 @@
+"""Tables as Markdown, for people: the summary of a build server, a comment on a change. Not meant to be read back."""
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from audit_cli.records import AuditReport, Basin, LawCheck, Verdict
+from audit_cli.redaction import ShowText
+from audit_cli.reports import words
+from audit_cli.reports.columns import Cells
+from audit_cli.reports.model import LAW_WARNINGS
+from audit_cli.reports.tables import Table
+from audit_cli.safetext import for_markdown
+
+ROWS_SHOWN = 1000
+CHARACTERS_SHOWN = 120
+
+# The header of a column, and what stands in a row's cell, safe in Markdown: strings through `_text`, numbers as
+# they are.
+Column = tuple[str, Callable[[Cells], str]]
+
+
+def write_markdown(table: Table, file: BinaryIO) -> None:
+    """A heading, what was found in numbers, and a table of the first thousand rows with few columns, in UTF-8.
+
+    The model's own samples have no rows here: what they say of the model stands above the table.
+    """
+    for line in _lines(table):
+        file.write(f"{line}\n".encode())
+
+
+def _lines(table: Table) -> Iterator[str]:
+    report = table.report
+    yield f"# uddm-audit {report.run.command}: {for_markdown(report.model.name)}"
+    for paragraph in _paragraphs(report):
+        yield ""
+        yield paragraph
+    if not report.counts.given:
+        return
+    yield ""
+    columns = _columns(table)
+    yield _row(header for header, _ in columns)
+    yield _row("---" for _ in columns)
+    left_out = 0
+    for i, cells in enumerate(row for row in table if row.get("origin") != "generated"):
+        if i < ROWS_SHOWN:
+            yield _row(show(cells) for _, show in columns)
+        else:
+            left_out += 1
+    if left_out:
+        yield ""
+        yield f"… {left_out:,} more"
+
+
+def _row(cells: Iterator[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _text(text: str) -> str:
+    """A string from outside: its beginning, safe in Markdown."""
+    return for_markdown(text if len(text) <= CHARACTERS_SHOWN else text[: CHARACTERS_SHOWN - 1] + "…")
+
+
+def _paragraphs(report: AuditReport) -> Iterator[str]:
+    """What is said above the table, each safe in Markdown."""
+    if report.regime is not None:
+        found = f"{report.regime.regime} (provisional)" if report.regime.regime else "no regime"
+        yield f"The model: **{found}**. {for_markdown(report.regime.reason)}"
+    if report.counts.given:
+        yield f"**{_counts(report)}**"
+        yield _compared(report)
+    warnings = [LAW_WARNINGS[report.law.check]] if report.law.check is not LawCheck.CONFIRMED else []
+    for warning in (*warnings, *report.warnings):
+        yield f"Warning: {for_markdown(warning)}"
+    yield f"Settings {report.run.settings_id}, uddm-audit {report.run.version}."
+
+
+def _counts(report: AuditReport) -> str:
+    """2 memorized, 1 no evidence, 1 skipped, of 4 texts."""
+    counts = report.counts
+    judged = dict(counts.verdicts)
+    kinds = [(judged.get(verdict, 0), str(verdict)) for verdict in Verdict]
+    kinds.append((counts.measured - sum(judged.values()), "measured"))
+    kinds += [(counts.duplicates, "duplicate"), (counts.skipped, "skipped")]
+    said = ", ".join(f"{number:,} {kind}" for number, kind in kinds if number > 0)
+    return f"{said}, of {counts.given:,} text{'s' * (counts.given != 1)}."
+
+
+def _compared(report: AuditReport) -> str:
+    if not report.judged:
+        return "No verdict: there was no text to compare with that the model cannot have seen."
+    held = "" if report.heldout is None else f"Compared with {report.heldout.used:,} held-out texts. "
+    return f"{held}At most {report.fdr:.0%} of findings are false on average."
+
+
+def _columns(table: Table) -> list[Column]:
+    """The few columns that a person reads, by the name of the table."""
+    unit = words.unit(table.bits)
+    return {
+        "basins": lambda: [*_text_columns(table), *_verdict_columns(table), *_basin_columns(table.report, unit)],
+        "entropy": lambda: [
+            *_text_columns(table),
+            *_verdict_columns(table),
+            (f"entropy, {unit}/token", _decimal(f"entropy_{unit}")),
+            (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+        ],
+        "per-level": lambda: [
+            ("id", _said("id")),
+            ("level", _decimal("level")),
+            ("restarts", _said("restarts")),
+            ("returned", _percent("returned")),
+            ("recovery rate", _percent("recovery_rate")),
+            ("unstable rate", _percent("unstable_rate")),
+        ],
+        "per-token": lambda: [
+            ("id", _said("id")),
+            ("position", _said("position")),
+            ("token", _said("token")),
+            (f"entropy, {unit}", _decimal(f"entropy_{unit}")),
+            (f"surprise, {unit}", _decimal(f"surprise_{unit}")),
+            ("rank", _said("rank")),
+        ],
+    }[table.name]()
+
+
+def _text_columns(table: Table) -> list[Column]:
+    """Which text it is: its id, and what may be shown of it."""
+    show = table.redaction.show
+    if show is ShowText.NONE:
+        return [("id", _said("id"))]
+    name = "fingerprint" if show is ShowText.FINGERPRINT else "text"
+    return [("id", _said("id")), (name, _said(name))]
+
+
+def _verdict_columns(table: Table) -> list[Column]:
+    judged: list[Column] = [("q", _probability("q_value"))] if table.report.judged else []
+    return [("verdict" if judged else "status", _verdict), *judged]
+
+
+def _basin_columns(report: AuditReport, unit: str) -> list[Column]:
+    def basin(cells: Cells) -> str:
+        if cells["basin"] is None:
+            return ""
+        size = Basin(cells["basin"], cells["basin_low"], cells["basin_high"], cells["basin_censored"] or "", 0.0)
+        return words.basin(size, report.levels)
+
+    return [
+        ("basin [95 %]", basin),
+        ("returned", _percent("returned_share")),
+        (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+    ]
+
+
+def _verdict(cells: Cells) -> str:
+    """The verdict, else what became of the text, and why."""
+    said = cells["verdict"] or cells["status"]
+    if said in (Verdict.MEMORIZED, Verdict.FAMILIAR):
+        said = said.upper()
+    if cells["duplicate_of"]:
+        said += f" (same text as {_text(cells['duplicate_of'])})"
+    reason = cells["skip_reason"] or cells["verdict_reason"]
+    return f"{said}: {_text(reason)}" if reason else said
+
+
+def _said(name: str) -> Callable[[Cells], str]:
+    return lambda cells: "" if cells[name] is None else _text(str(cells[name]))
+
+
+def _decimal(name: str) -> Callable[[Cells], str]:
+    return lambda cells: "" if cells[name] is None else f"{cells[name]:.2f}"
+
+
+def _percent(name: str) -> Callable[[Cells], str]:
+    return lambda cells: "" if cells[name] is None else f"{cells[name]:.0%}"
+
+
+def _probability(name: str) -> Callable[[Cells], str]:
+    return lambda cells: "" if cells[name] is None else words.probability(cells[name])
