@@ -1,3 +1,83 @@
-"""uddm-audit: does a uniform-state diffusion language model memorize its training text?"""
+"""uddm-audit: does a uniform-state diffusion language model memorize its training text?
+
+    model = audit_cli.load("examples/memorizing")
+    results = audit_cli.basins(model, ["a text", "another"], heldout=["text", "of", "the", "same", "kind"])
+    audit_cli.frame(results)
+
+`load` gives a model, `entropy` and `basins` measure texts and give records as they come, `frame` makes a pandas
+DataFrame of them. Importing this module loads the standard library only; the first use of a name loads what it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audit_cli.api import basins, entropy, load
+    from audit_cli.audits.journal import JournalError
+    from audit_cli.candidates import CandidateError, open_texts
+    from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
+    from audit_cli.records import (
+        Basin,
+        BasinMeasurement,
+        Candidate,
+        EntropyMeasurement,
+        Judgement,
+        LevelMeasurement,
+        Skipped,
+        Status,
+        TextResult,
+        TokenMeasurement,
+        Verdict,
+    )
+    from audit_cli.reports.frame import frame
 
 __version__ = "0.1.0"
+__all__ = [
+    "Basin",
+    "BasinMeasurement",
+    "Candidate",
+    "CandidateError",
+    "CheckpointError",
+    "EntropyMeasurement",
+    "JournalError",
+    "Judgement",
+    "LevelMeasurement",
+    "LoadedModel",
+    "Skipped",
+    "Status",
+    "TextResult",
+    "TokenMeasurement",
+    "UnauditableModel",
+    "Verdict",
+    "__version__",
+    "basins",
+    "entropy",
+    "frame",
+    "load",
+    "open_texts",
+]
+# Where a name comes from, as the imports above say it; all others are records.
+_PLACES = {
+    "basins": "audit_cli.api",
+    "entropy": "audit_cli.api",
+    "load": "audit_cli.api",
+    "frame": "audit_cli.reports.frame",
+    "open_texts": "audit_cli.candidates",
+    "CandidateError": "audit_cli.candidates",
+    "CheckpointError": "audit_cli.checkpoints",
+    "JournalError": "audit_cli.audits.journal",
+    "LoadedModel": "audit_cli.checkpoints",
+    "UnauditableModel": "audit_cli.checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_PLACES.get(name, "audit_cli.records")), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

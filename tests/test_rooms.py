@@ -24,6 +24,7 @@ FLOORS = {
     "audit_cli.candidates": 4,
     "audit_cli.reports": 4,
     "audit_cli.audits": 5,
+    "audit_cli.api": 6,
     "audit_cli.cli": 6,
 }
 # Reports show what verdicts decided: its constants are the one thing that a room takes from its own floor.

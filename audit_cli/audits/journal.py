@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS measured (key BLOB PRIMARY KEY, reason TEXT NOT NULL,
 DROP TABLE IF EXISTS texts;
 DROP TABLE IF EXISTS windows;
 CREATE TABLE texts (position INTEGER PRIMARY KEY, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
-    reason TEXT NOT NULL, id TEXT NOT NULL);
+    reason TEXT NOT NULL, id BLOB NOT NULL);
 CREATE INDEX texts_by_key ON texts (key);
 CREATE TABLE windows (position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
     PRIMARY KEY (position, number)) WITHOUT ROWID;
@@ -87,7 +87,8 @@ class Journal:
 
     def bind(self, identity: dict[str, Any]) -> None:
         """Bind a new journal to what decides its numbers. Raises OtherSettings if it is bound to something else."""
-        mine = identity | {"key": hashlib.sha256(self._key).hexdigest()[:16]}
+        # As JSON keeps it: lists for tuples.
+        mine = json.loads(json.dumps(identity | {"fingerprint key": hashlib.sha256(self._key).hexdigest()[:16]}))
         with self._told():
             found = self._db.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
             if found is None:
@@ -96,7 +97,9 @@ class Journal:
         before = json.loads(found[0])
         changed = [name for name in before.keys() | mine.keys() if before.get(name) != mine.get(name)]
         if changed:
-            told = ", ".join(f"{name} (was {_brief(before.get(name))})" for name in sorted(changed))
+            told = ", ".join(
+                f"{name} (was {_brief(before.get(name))}, now {_brief(mine.get(name))})" for name in sorted(changed)
+            )
             raise OtherSettings(
                 f"{self.path} keeps {self.count():,} measurements of a run with other settings: {told}. "
                 "Give the same settings to go on with it, another -o, or --restart to begin anew"
@@ -147,7 +150,9 @@ class Journal:
         if key is not None:
             found = self._db.execute("SELECT first FROM texts WHERE key = ? LIMIT 1", (key,)).fetchone()
             first = found[0] if found else position
-        self._db.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?)", (position, key, first, tokens, reason, name))
+        # As bytes: an id from JSON may hold half a surrogate pair.
+        entry = (position, key, first, tokens, reason, name.encode("utf-8", "surrogatepass"))
+        self._db.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?)", entry)
         return TextEntry(position, first, tokens, reason, 0)
 
     def add_windows(self, position: int, windows: Iterable[tuple[int, bytes]]) -> None:
@@ -169,7 +174,8 @@ class Journal:
     def name(self, position: int) -> str:
         """The id of a text of the run."""
         with self._told():
-            return str(self._db.execute("SELECT id FROM texts WHERE position = ?", (position,)).fetchone()[0])
+            found: bytes = self._db.execute("SELECT id FROM texts WHERE position = ?", (position,)).fetchone()[0]
+            return found.decode("utf-8", "surrogatepass")
 
     def parts(self) -> Iterator[tuple[int, int, int, bytes, str | None, bytes | None]]:
         """All windows of all distinct texts: position, number, start, key, and reason and bytes if measured."""

@@ -48,9 +48,7 @@ class GivenTexts:
 
     def __init__(self, texts: Iterable[str | Candidate]) -> None:
         """Raises TypeError for anything that is neither, a single string among it."""
-        if isinstance(texts, str):
-            raise TypeError("a list of texts is expected, not one text")
-        self._candidates = tuple(_given(text, number) for number, text in enumerate(texts, start=1))
+        self._candidates = tuple(numbered(texts))
         self.names = tuple(dict.fromkeys(candidate.source for candidate in self._candidates))
 
     def __iter__(self) -> Iterator[Candidate | Skipped]:
@@ -60,32 +58,30 @@ class GivenTexts:
         return len(self._candidates)
 
 
-def open_texts(paths: Sequence[Path], kind: str | None = None, text_column: str | None = None) -> Texts:
+def open_texts(paths: Sequence[str | Path], kind: str | None = None, text_column: str | None = None) -> Texts:
     """The candidates of the files, in order; `-` is standard input.
 
     `kind` (a `Kind`) overrides the files' suffixes; `text_column` names the column, or JSON field, of the texts.
     Every file is looked at, as far as its first text, before this returns. Raises CandidateError if one cannot be
-    read, here or, where its fault stands further on or it has changed since, in an iteration.
+    read, here or, where its fault stands further on or it has changed since, in an iteration; TypeError for one path.
     """
+    if isinstance(paths, str | Path):
+        raise TypeError("a list of paths is expected, not one path")
+    files = [Path(path) for path in paths]
     if kind is not None and kind not in set(Kind):
         raise CandidateError(f"unknown input format {kind!r}; known: {', '.join(Kind)}")
-    if [str(path) for path in paths].count(str(STDIN)) > 1:
+    if files.count(STDIN) > 1:
         raise CandidateError("standard input can be given only once")
     opened = _FileTexts(
         tuple(
             _opened(path, name, None if kind is None else Kind(kind), text_column)
-            for path, name in zip(paths, _names(paths), strict=True)
+            for path, name in zip(files, _names(files), strict=True)
         )
     )
     for file in opened.files:
         with closing(file.candidates()) as candidates:
             next(candidates, None)
     return opened
-
-
-def read_candidates(paths: Iterable[Path]) -> Iterator[Candidate | Skipped]:
-    """One pass over the candidates of the files. Raises CandidateError, before anything is yielded, on a bad path."""
-    return iter(open_texts(list(paths)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +108,13 @@ class _FileTexts:
     def __iter__(self) -> Iterator[Candidate | Skipped]:
         for file in self.files:
             yield from file.candidates()
+
+
+def numbered(texts: Iterable[str | Candidate]) -> Iterator[Candidate]:
+    """One pass over texts in memory, as `GivenTexts` holds them. Raises TypeError as it does, at once for a string."""
+    if isinstance(texts, str):
+        raise TypeError("a list of texts is expected, not one text")
+    return (_given(text, number) for number, text in enumerate(texts, start=1))
 
 
 def _given(text: object, number: int) -> Candidate:

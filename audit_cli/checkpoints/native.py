@@ -81,7 +81,10 @@ def save_native(
     _write(folder / "config.json", (json.dumps(config.to_json(), indent=2) + "\n").encode())
     _write(folder / "tokenizer.json", tokenizer.to_json().encode())
     for name, tensors in (("model.safetensors", weights), ("ema.safetensors", ema)):
-        if tensors is not None:
+        if tensors is None:
+            # Of an earlier checkpoint in this folder, and preferred to the raw weights when it is loaded.
+            (folder / name).unlink(missing_ok=True)
+        else:
             partial = folder / (name + ".part")
             save_file(
                 {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, partial, metadata={"format": "pt"}

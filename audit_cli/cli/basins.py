@@ -31,12 +31,10 @@ def _levels(text: str) -> tuple[float, ...]:
 @session.guarded
 def command(
     model: options.Model,
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", help="Texts to audit, a line each in .txt; .jsonl, .csv, .parquet; - is stdin."
-        ),
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=options.FILES, show_default=False)],
+    input_format: options.InputFormat = None,
+    text_column: options.TextColumn = None,
+    limit: options.Limit = None,
     heldout: options.Heldout = None,
     reference_model: options.ReferenceModel = None,
     twins: options.Twins = None,
@@ -44,55 +42,38 @@ def command(
     fdr: options.Fdr = 0.05,
     levels: Annotated[
         str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Shares of the tokens to corrupt.",
-            show_default=DEFAULT_LEVELS,
-            rich_help_panel=options.MEASURE,
+        options.option(
+            options.MEASURE, "Shares of the tokens to corrupt.", metavar="LIST", show_default=DEFAULT_LEVELS
         ),
     ] = None,
     restarts: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, help="Corruptions a level.", show_default="8", rich_help_panel=options.MEASURE),
+        int | None, options.number(options.MEASURE, "Corruptions a level.", high=10_000, show_default="8")
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=100_000, help="Reverse steps over all noise.", show_default="16", rich_help_panel=options.MEASURE
-        ),
+        int | None, options.number(options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="16")
     ] = None,
     sampler: Annotated[
         SamplerName,
-        typer.Option(
-            help="ancestral: the published sampler; attractor: argmax to a fixed point; one-shot: one argmax; "
-            "posterior-argmax: the paper's deterministic option.",
-            rich_help_panel=options.MEASURE,
-        ),
+        options.option(options.MEASURE, "Or attractor, one-shot, posterior-argmax.", metavar="NAME", show_default=True),
     ] = SamplerName.ANCESTRAL,
     protocol: Annotated[
         options.Protocol,
-        typer.Option(
-            help="paper: as arXiv 2604.26841 measures, 1 restart, 1000 steps.", rich_help_panel=options.MEASURE
-        ),
+        options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
     ] = options.Protocol.DEFAULT,
     seed: options.Seed = 0,
     output: options.Output = None,
     per_level: Annotated[
-        bool,
-        typer.Option("--per-level", help="With -o: a second table, a row a level.", rich_help_panel=options.OUTPUT),
+        bool, options.option(options.OUTPUT, "With -o: a second table, a row a level.", "--per-level")
     ] = False,
     show_text: options.Show = None,
     show_all: options.ShowAll = False,
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    restart: options.Restart = False,
     fail_on: options.FailOnOption = None,
     exit_zero: options.ExitZero = False,
     strict: options.Strict = False,
-    input_format: options.InputFormat = None,
-    text_column: options.TextColumn = None,
-    limit: options.Limit = None,
-    restart: options.Restart = False,
     dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     device: options.Device = "cpu",
@@ -100,9 +81,12 @@ def command(
 ) -> None:
     """Is [bold]this text[/bold] stored in that model? Corrupt it, run the reverse process, count what comes back.
 
-    Example: uddm-audit basins examples/memorizing examples/candidates.txt --heldout examples/heldout.txt
+    uddm-audit basins MODEL leaked.txt --heldout unseen.txt
+
+    uddm-audit basins MODEL secrets.txt --twins 199 -o secrets.csv
     """
     usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
+    usage.check_standard_input(files, heldout)
     if per_level and not output:
         session.fail("--per-level writes a second table beside -o FILE, and no -o was given", session.USAGE)
     paper = protocol is options.Protocol.PAPER

@@ -22,13 +22,11 @@ def command(
     model: options.Model,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[FILE...]",
-            help="Texts to audit, a line each in .txt; .jsonl, .csv, .parquet; - is stdin. Without one the model is "
-            "judged.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="[FILE...]", help=options.FILES, show_default=False),
     ] = None,
+    input_format: options.InputFormat = None,
+    text_column: options.TextColumn = None,
+    limit: options.Limit = None,
     heldout: options.Heldout = None,
     reference_model: options.ReferenceModel = None,
     twins: options.Twins = None,
@@ -36,56 +34,44 @@ def command(
     fdr: options.Fdr = 0.05,
     samples: Annotated[
         int | None,
-        typer.Option(
-            min=2,
-            max=1_000_000,
-            help=f"Texts of the model's own to judge it by; {DEFAULT_SAMPLES} where no FILE is given.",
-            rich_help_panel=options.MEASURE,
-            show_default=False,
-        ),
+        options.number(options.MEASURE, f"Texts of its own; {DEFAULT_SAMPLES} without FILE.", low=2),
     ] = None,
     time: Annotated[
         float,
-        typer.Option(
-            min=SMALLEST_TIME, max=1.0, help="Diffusion time at which to look.", rich_help_panel=options.MEASURE
+        options.number(
+            options.MEASURE,
+            "Diffusion time at which to look.",
+            low=SMALLEST_TIME,
+            high=1,
+            metavar="T",
+            show_default=True,
         ),
     ] = SMALLEST_TIME,
     draws: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=10_000,
-            help="Corruptions at that time to average; 0 feeds the clean text.",
-            rich_help_panel=options.MEASURE,
-        ),
+        int, options.number(options.MEASURE, "Corruptions to average; 0: the clean text.", low=0, high=10_000)
     ] = 0,
     context: Annotated[
-        Context, typer.Option(help="Given all other tokens, or the prefix only.", rich_help_panel=options.MEASURE)
+        Context,
+        options.option(options.MEASURE, "Given all other tokens, or the prefix.", metavar="WHAT", show_default=True),
     ] = Context.ALL,
     protocol: Annotated[
         options.Protocol,
-        typer.Option(
-            help="paper: as arXiv 2604.26841 measures, one corruption, 1000 steps.", rich_help_panel=options.MEASURE
-        ),
+        options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
     ] = options.Protocol.DEFAULT,
     seed: options.Seed = 0,
     output: options.Output = None,
     per_token: Annotated[
-        bool,
-        typer.Option("--per-token", help="With -o: a second table, a row a token.", rich_help_panel=options.OUTPUT),
+        bool, options.option(options.OUTPUT, "With -o: a second table, a row a token.", "--per-token")
     ] = False,
     show_text: options.Show = None,
     show_all: options.ShowAll = False,
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    restart: options.Restart = False,
     fail_on: options.FailOnOption = None,
     exit_zero: options.ExitZero = False,
     strict: options.Strict = False,
-    input_format: options.InputFormat = None,
-    text_column: options.TextColumn = None,
-    limit: options.Limit = None,
-    restart: options.Restart = False,
     dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     device: options.Device = "cpu",
@@ -93,11 +79,14 @@ def command(
 ) -> None:
     """Does the model memorize or generalize? And which texts does it know too well?
 
-    Without FILE the model is judged by texts of its own:  uddm-audit entropy examples/memorizing
+    uddm-audit entropy MODEL                                    (the model, by texts of its own)
+
+    uddm-audit entropy MODEL leaked.txt --heldout unseen.txt    (texts)
     """
     if not files and (heldout or twins or reference_model or fail_on):
         session.fail("--heldout, --twins, --reference-model and --fail-on are about texts: give a FILE", session.USAGE)
     usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
+    usage.check_standard_input(files or [], heldout)
     if per_token and not output:
         session.fail("--per-token writes a second table beside -o FILE, and no -o was given", session.USAGE)
     if fail_on in (options.FailOn.MEMORIZED, options.FailOn.RECOVERABLE):

@@ -1,8 +1,9 @@
-"""Options that commands share. Standard library and Typer only."""
+"""Options that commands share. Standard library and Typer only. Every help is a line on a terminal of 100 cells."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,144 +34,85 @@ class FailOn(StrEnum):
     RECOVERABLE = "recoverable"
 
 
+def between(low: float, high: float) -> Callable[[Any], Any]:
+    """A callback that refuses numbers outside the range, which need not stand in the help of every option."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
+            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}")
+        return value
+
+    return check
+
+
+def option(panel: str, text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option in a panel, without a default in its help unless `show_default` is among `more`."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, **{"show_default": False} | more)
+
+
+def number(panel: str, text: str, *names: str, low: float = 1, high: float = 1_000_000, **more: Any) -> Any:
+    """A numeric option within a range."""
+    return option(panel, text, *names, callback=between(low, high), **{"metavar": "N"} | more)
+
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint.", show_default=False)]
-Heldout = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--heldout",
-        metavar="FILE",
-        help="Text that the model cannot have seen, of the same kind. Needed for verdicts. Repeatable.",
-        rich_help_panel=COMPARE,
-        show_default=False,
-    ),
-]
-Fdr = Annotated[
-    float,
-    typer.Option(min=0.0001, max=0.5, help="Share of findings that may be false, on average.", rich_help_panel=COMPARE),
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the run's random numbers.", rich_help_panel=MEASURE)]
-Twins = Annotated[
-    int | None,
-    typer.Option(
-        "--twins",
-        metavar="N",
-        min=1,
-        max=100_000,
-        help="For secrets: compare each text with N copies of itself, its digits redrawn. 199 is enough for 10 texts.",
-        rich_help_panel=COMPARE,
-        show_default=False,
-    ),
-]
-SlotOption = Annotated[
-    str | None,
-    typer.Option(
-        "--slot",
-        metavar="WHAT",
-        help="What --twins redraws: digits, letters, alphanumeric, or a template such as 'card {} pin {}'.",
-        rich_help_panel=COMPARE,
-        show_default="digits",
-    ),
-]
-ReferenceModel = Annotated[
-    Path | None,
-    typer.Option(
-        "--reference-model",
-        metavar="MODEL",
-        help="A model that has not seen the texts: judge by how much less they surprise MODEL than it.",
-        rich_help_panel=COMPARE,
-        show_default=False,
-    ),
-]
+FILES = "Texts: .txt, a line each, .jsonl, .csv, .parquet; - is stdin."
+
 InputFormat = Annotated[
     str | None,
-    typer.Option(
-        "--input-format",
-        metavar="KIND",
-        help="txt, jsonl, csv, tsv or parquet, where a file's name does not tell; standard input (-) is txt.",
-        rich_help_panel=INPUT,
-        show_default=False,
-    ),
+    option(INPUT, "txt, jsonl, csv, tsv, parquet; by default by suffix.", "--input-format", metavar="KIND"),
 ]
 TextColumn = Annotated[
     str | None,
-    typer.Option(
-        "--text-column",
-        metavar="NAME",
-        help="Column of the texts in a table, or field in JSON.",
-        rich_help_panel=INPUT,
-        show_default="text",
+    option(INPUT, "Column of the texts, or field in JSON.", "--text-column", metavar="NAME", show_default="text"),
+]
+Limit = Annotated[int | None, number(INPUT, "The first N texts only.", "--limit", high=2**31)]
+
+Heldout = Annotated[
+    list[Path] | None,
+    option(COMPARE, "Like text that the model cannot have seen. Repeatable.", "--heldout", metavar="FILE"),
+]
+ReferenceModel = Annotated[
+    Path | None,
+    option(COMPARE, "A model that has not seen the texts.", "--reference-model", metavar="MODEL"),
+]
+Twins = Annotated[
+    int | None, number(COMPARE, "For secrets: N copies of each, its digits redrawn.", "--twins", high=100_000)
+]
+SlotOption = Annotated[
+    str | None,
+    option(COMPARE, "Redraw digits, letters, or as in 'card {} pin {}'.", "--slot", metavar="WHAT"),
+]
+Fdr = Annotated[
+    float,
+    number(
+        COMPARE, "Findings that may be false, on average.", low=0.0001, high=0.5, metavar="SHARE", show_default=True
     ),
 ]
-Restart = Annotated[
-    bool,
-    typer.Option("--restart", help="Begin anew what a stopped run left in OUT.part.", rich_help_panel=OUTPUT),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Say how long it would take, and measure nothing.", rich_help_panel=COMPUTE),
-]
+Seed = Annotated[int, number(MEASURE, "Of the run's random numbers.", low=0, high=2**63 - 1, show_default=True)]
 Output = Annotated[
     list[str] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="[FORMAT=]PATH",
-        help="Write the table: .csv, .jsonl, .parquet or .md; PATH's .meta.json beside it. Repeatable.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
+    option(OUTPUT, "A table: .csv, .jsonl, .parquet, .md. Repeatable.", "--output", "-o", metavar="[KIND=]PATH"),
 ]
-Show = Annotated[
-    ShowText | None,
-    typer.Option(
-        "--show-text",
-        help="How much of a text to show: by default a masked excerpt on a terminal, else a fingerprint.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
-]
-ShowAll = Annotated[bool, typer.Option("--all", help="Show every row, not the first 20.", rich_help_panel=OUTPUT)]
-UnitOption = Annotated[Unit, typer.Option("--unit", help="Unit of entropy and surprise.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No legend and no progress.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[
-    int,
-    typer.Option(
-        "--verbose", "-v", count=True, metavar="", help="-vv shows the traceback of an error.", rich_help_panel=OUTPUT
-    ),
-]
+Show = Annotated[ShowText | None, option(OUTPUT, "none, fingerprint, excerpt, full.", "--show-text", metavar="HOW")]
+ShowAll = Annotated[bool, option(OUTPUT, "Show every row, not the first 20.", "--all")]
+UnitOption = Annotated[Unit, option(OUTPUT, "nats or bits.", "--unit", metavar="UNIT", show_default=True)]
+Quiet = Annotated[bool, option(OUTPUT, "No legend and no progress.", "--quiet", "-q")]
+Verbose = Annotated[int, option(OUTPUT, "-vv: the traceback of an error.", "--verbose", "-v", metavar="", count=True)]
+Restart = Annotated[bool, option(OUTPUT, "Begin a stopped run anew, not go on.", "--restart")]
 FailOnOption = Annotated[
     FailOn | None,
-    typer.Option(
-        "--fail-on",
-        help="Exit 1 on a text at or above this (memorized, familiar, recoverable); needs --heldout or --twins.",
-        rich_help_panel=GATE,
-        show_default=False,
-    ),
+    option(GATE, "Exit 1 from memorized, familiar or recoverable on.", "--fail-on", metavar="VERDICT"),
 ]
-ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 instead of 1.", rich_help_panel=GATE)]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if any text was skipped.", rich_help_panel=GATE)]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=2**31, help="The first N texts only.", rich_help_panel=INPUT, show_default=False, metavar="N"
-    ),
-]
+ExitZero = Annotated[bool, option(GATE, "Exit 0 instead of 1.", "--exit-zero")]
+Strict = Annotated[bool, option(GATE, "Exit 3 if any text was skipped.", "--strict")]
+DryRun = Annotated[bool, option(COMPUTE, "Say how long it would take, and measure nothing.", "--dry-run")]
 WeightsOption = Annotated[
     Weights | None,
-    typer.Option(
-        "--weights",
-        help="Which weights, where there are both; by default EMA.",
-        rich_help_panel=COMPUTE,
-        show_default=False,
-    ),
+    option(COMPUTE, "raw or ema, where there are both.", "--weights", metavar="WHICH"),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", rich_help_panel=COMPUTE)]
+Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1.", "--device", metavar="NAME", show_default=True)]
 BatchSize = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="Texts in a forward pass; by default by their length. Never changes which numbers are drawn.",
-        rich_help_panel=COMPUTE,
-        show_default=False,
-    ),
+    number(COMPUTE, "Texts at once; never changes a result.", "--batch-size", show_default="by length"),
 ]

@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -56,12 +56,22 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if isinstance(error, SystemExit | GeneratorExit):
                 raise
             if options.get("verbose", 0) >= 2:
-                for line in traceback.format_exc().splitlines():
+                for line in _traceback(error, options.get("show_text") is ShowText.FULL):
                     note(line)
             message, code = _explained(error)
             fail(message, code)
 
     return run
+
+
+def _traceback(error: BaseException | None, with_messages: bool) -> Iterator[str]:
+    """Where an error and those behind it came from; their messages may quote a text, and show only if asked for."""
+    while error is not None:
+        said = f": {error}" if with_messages else " (--show-text full shows what it says)"
+        for entry in traceback.format_tb(error.__traceback__):
+            yield from entry.splitlines()
+        yield f"{type(error).__name__}{said}"
+        error = error.__cause__ or error.__context__
 
 
 def _explained(error: BaseException) -> tuple[str, int]:

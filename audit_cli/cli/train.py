@@ -44,7 +44,15 @@ class Loss(StrEnum):
 def command(
     text: Annotated[Path, typer.Argument(metavar="TEXT", help="Training text: .txt, a line each, or .jsonl.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the checkpoint.", show_default=False)
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the checkpoint. Beside it DIR.manifest.jsonl tells which texts it was trained on, as keyed "
+            "fingerprints: those that audits give.",
+            show_default=False,
+        ),
     ],
     tokenizer: Annotated[
         str, typer.Option(help="char, bpe:N, or the path of a tokenizer.json.", rich_help_panel=DATA)
@@ -99,6 +107,9 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a checkpoint in DIR.", rich_help_panel=TRAINING)
     ] = False,
+    no_manifest: Annotated[
+        bool, typer.Option("--no-manifest", help="Write no DIR.manifest.jsonl.", rich_help_panel=DATA)
+    ] = False,
     device: options.Device = "cpu",
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -133,6 +144,7 @@ def command(
         save_every=save_every,
         resume=resume,
         overwrite=overwrite,
+        manifest=not no_manifest,
         device=device,
         quiet=quiet,
     )

@@ -3,25 +3,37 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from audit_cli.candidates import read_candidates
+from audit_cli.candidates import open_texts
 from audit_cli.checkpoints.native import BACKBONES, NativeConfig
 from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
 from audit_cli.cli import session
 from audit_cli.cli.running import usable_device
 from audit_cli.diffusion.schedules import SCHEDULES
-from audit_cli.records import Skipped
-from audit_cli.training import TrainingRows, TrainingSettings, make_rows, train
+from audit_cli.records import Candidate, Skipped
+from audit_cli.redaction import Redaction, ShowText
+from audit_cli.training import (
+    TrainingError,
+    TrainingRows,
+    TrainingSettings,
+    check_manifest,
+    make_rows,
+    manifest_path,
+    train,
+    write_manifest,
+)
 
 Advance = Callable[[int, float], None]
+# Of an order's fields those that decide nothing about the weights, or that only say where things are.
+UNDECISIVE = frozenset({"text", "folder", "resume", "overwrite", "manifest", "device", "quiet", "save_every"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class TrainingOrder:
     save_every: int
     resume: bool
     overwrite: bool
+    manifest: bool
     device: str
     quiet: bool
 
@@ -62,9 +75,11 @@ def run(order: TrainingOrder) -> None:
     if (order.folder / "config.json").exists() and not (order.resume or order.overwrite):
         session.fail(f"{order.folder}: holds a checkpoint; --resume or --overwrite", session.USAGE)
     order.folder.mkdir(parents=True, exist_ok=True)
+    if order.manifest:
+        check_manifest(manifest_path(order.folder), replace=order.resume or order.overwrite)
     device = usable_device(order.device)
     try:
-        tokenizer, rows = _data(order)
+        tokenizer, texts, rows = _data(order)
         config_type = BACKBONES[order.backbone][0]
         backbone = config_type(tokenizer.size, order.length, order.width, order.layers, order.heads)
     except ValueError as error:
@@ -104,6 +119,7 @@ def run(order: TrainingOrder) -> None:
                 advance(last.step, last.loss)
                 if asked and last.step < order.steps:
                     steps.close()
+                    _manifest(order, last.step, texts, rows)
                     session.fail(
                         f"interrupted and saved at step {last.step:,}; the same command with --resume goes on",
                         session.INTERRUPTED,
@@ -112,24 +128,43 @@ def run(order: TrainingOrder) -> None:
             signal.signal(signal.SIGINT, before)
     loss = f", loss {last.loss:.3f}" if last else ""
     session.note(f"wrote {order.folder}: {order.steps:,} steps in {time.monotonic() - begun:.0f} s{loss}")
+    _manifest(order, order.steps, texts, rows)
     session.note(f"next: uddm-audit entropy {order.folder}")
 
 
-def _data(order: TrainingOrder) -> tuple[TextTokenizer, TrainingRows]:
-    read = list(islice(read_candidates([order.text]), order.skip, None))
-    for bad in (r for r in read if isinstance(r, Skipped)):
+def _manifest(order: TrainingOrder, step: int, texts: Sequence[Candidate], rows: TrainingRows) -> None:
+    """Write the manifest of the checkpoint that was saved at a step, unless it is not wanted."""
+    if not order.manifest:
+        with suppress(TrainingError):
+            if (old := manifest_path(order.folder)).exists():
+                session.note(f"{old} is of an earlier checkpoint")
+        return
+    path = manifest_path(order.folder)
+    kinds = ["raw"] if order.ema is None else ["raw", "ema"]
+    settings = {name: value for name, value in asdict(order).items() if name not in UNDECISIVE}
+    made = {"steps_done": step, "settings": settings}
+    redaction = Redaction(ShowText.FINGERPRINT, session.fingerprint_key())
+    distinct = write_manifest(path, order.folder, kinds, texts, rows, made, redaction)
+    session.note(f"wrote {path}: {distinct:,} distinct texts, as fingerprints")
+
+
+def _data(order: TrainingOrder) -> tuple[TextTokenizer, list[Candidate], TrainingRows]:
+    """The tokenizer, the texts that are trained on, and their rows. Raises ValueError on text that cannot be."""
+    given = list(islice(open_texts([order.text]), order.skip, None))
+    for bad in (text for text in given if isinstance(text, Skipped)):
         raise ValueError(f"{bad.candidate.id}: {bad.reason}")
-    without = next((c for c in read if not isinstance(c, Skipped) and c.text is None), None)
+    read = [text for text in given if isinstance(text, Candidate)]
+    without = next((c for c in read if c.text is None), None)
     if without is not None:
         raise ValueError(f"{without.id}: input_ids cannot be trained on; give the text")
-    texts = [c.text or "" for c in read if not isinstance(c, Skipped)]
-    chosen = texts[: order.limit]
+    texts = [c.text or "" for c in read]
     # The vocabulary is the whole file's, so that models of different subsets can be compared.
     if order.tokenizer == "char" or order.tokenizer.startswith("bpe:"):
         tokenizer = train_tokenizer(order.tokenizer, texts, order.rows, order.normalize)
     else:
         tokenizer = load_tokenizer(Path(order.tokenizer))
-    return tokenizer, make_rows(chosen, tokenizer, order.length, order.rows)
+    chosen = read[: order.limit]
+    return tokenizer, chosen, make_rows(texts[: order.limit], tokenizer, order.length, order.rows)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Options that do not go together, said before anything is loaded."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,3 +29,12 @@ def check_comparison(
         session.fail(f"--slot {slot}: neither digits, letters, alphanumeric nor a template with {{}}", session.USAGE)
     if restart and not output:
         session.fail("--restart begins anew what a stopped run left beside its -o, and no -o was given", session.USAGE)
+
+
+def check_standard_input(files: Sequence[Path], heldout: Sequence[Path] | None) -> None:
+    """End with a message if standard input is asked for twice; say so if a person has to type it."""
+    asked = [str(path) for path in (*files, *(heldout or []))].count("-")
+    if asked > 1:
+        session.fail("-: standard input can be read only once: give the other texts as a file", session.USAGE)
+    if asked and sys.stdin is not None and sys.stdin.isatty():
+        session.note("reading texts from the terminal, a line each; Ctrl-D ends them")

@@ -20,9 +20,14 @@ _wilson = lru_cache(maxsize=4096)(wilson)
 
 def main_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
     """The first table of a report, `basins` or `entropy` as its command says; entropies in nats."""
-    own = _basins_cells if report.run.command == "basins" else _entropy_cells
     for result in report.results:
-        yield _first_cells(report, result) | own(result) | {"text": _shown(redaction, result.candidate.text)}
+        yield result_cells(report.run.command, report.run.settings_id, result, redaction)
+
+
+def result_cells(command: str, settings_id: str | None, result: TextResult, redaction: Redaction) -> Cells:
+    """A row of the first table of a command; entropies in nats."""
+    own = _basins_cells if command == "basins" else _entropy_cells
+    return _first_cells(settings_id, result) | own(result) | {"text": _shown(redaction, result.candidate.text)}
 
 
 def level_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
@@ -68,11 +73,11 @@ def _joining_cells(report: AuditReport, result: TextResult) -> Cells:
     }
 
 
-def _first_cells(report: AuditReport, result: TextResult) -> Cells:
+def _first_cells(settings_id: str | None, result: TextResult) -> Cells:
     judgement = result.judgement
     return {
         "schema": SCHEMA,
-        "settings_id": report.run.settings_id,
+        "settings_id": settings_id,
         "source": result.candidate.source,
         "line": result.candidate.line,
         "id": result.candidate.id,

@@ -1,6 +1,17 @@
 """Trains a uniform-state diffusion language model on text."""
 
+from audit_cli.training.manifest import check_manifest, manifest_path, write_manifest
 from audit_cli.training.rows import TrainingRows, make_rows
 from audit_cli.training.trainer import Progress, TrainingError, TrainingSettings, train
 
-__all__ = ["Progress", "TrainingError", "TrainingRows", "TrainingSettings", "make_rows", "train"]
+__all__ = [
+    "Progress",
+    "TrainingError",
+    "TrainingRows",
+    "TrainingSettings",
+    "check_manifest",
+    "make_rows",
+    "manifest_path",
+    "train",
+    "write_manifest",
+]

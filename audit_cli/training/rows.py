@@ -19,7 +19,8 @@ from audit_cli.checkpoints.tokenizer import PAD, SEPARATOR, TextTokenizer
 class TrainingRows:
     """Rows padded to one length, how much of each is real, and what happened to the lines.
 
-    `skipped` are line numbers (from 1) with the reason; `shortened` counts the lines that lost their end.
+    `skipped` are line numbers (from 1) with the reason; `shortened` counts the lines that lost their end; `trained`
+    has of every line how many of its tokens are in a row: none of one that was left out.
     """
 
     tokens: Int32[np.ndarray, "rows length"]
@@ -27,17 +28,24 @@ class TrainingRows:
     lines: int
     shortened: int
     skipped: tuple[tuple[int, str], ...]
+    trained: Int32[np.ndarray, " lines"]
 
 
 def make_rows(lines: Sequence[str], tokenizer: TextTokenizer, max_length: int, how: str) -> TrainingRows:
     """Rows of at most `max_length` tokens. Raises ValueError where no row comes out."""
     skipped: list[tuple[int, str]] = []
-    encoded = list(_encode(lines, tokenizer, skipped))
+    every = list(_encode(lines, tokenizer, skipped))
+    encoded = [ids for ids in every if ids]
+    counts = np.array([len(ids) for ids in every], dtype=np.int64)
     if how == "pack":
         rows, shortened = _pack(encoded, _special(tokenizer, SEPARATOR), max_length), 0
+        # Each line begins after those before it and their separators, and what is no full row is left out.
+        begins = np.cumsum(counts + (counts > 0)) - counts - (counts > 0)
+        trained = np.clip(len(rows) * max_length - begins, 0, counts)
     else:
         rows = [ids[:max_length] for ids in encoded]
         shortened = sum(len(ids) > max_length for ids in encoded)
+        trained = np.minimum(counts, max_length)
     if not rows:
         raise ValueError("no row of tokens comes out of the training text" + _first(skipped))
     lengths = np.array([len(row) for row in rows], dtype=np.int32)
@@ -47,20 +55,19 @@ def make_rows(lines: Sequence[str], tokenizer: TextTokenizer, max_length: int, h
         tokens[i, : len(row)] = row
     if how == "pad":
         lengths[:] = max_length
-    return TrainingRows(tokens, lengths, len(lines), shortened, tuple(skipped))
+    return TrainingRows(tokens, lengths, len(lines), shortened, tuple(skipped), trained.astype(np.int32))
 
 
 def _encode(
     lines: Sequence[str], tokenizer: TextTokenizer, skipped: list[tuple[int, str]]
 ) -> Iterator[tuple[int, ...]]:
+    """The tokens of every line; none of one that is skipped."""
     for number, line in enumerate(lines, start=1):
         try:
-            ids = tokenizer.encode(line)
+            yield tokenizer.encode(line)
         except Untokenizable as error:
             skipped.append((number, str(error)))
-            continue
-        if ids:
-            yield ids
+            yield ()
 
 
 def _pack(encoded: Sequence[tuple[int, ...]], separator: int, max_length: int) -> list[tuple[int, ...]]:

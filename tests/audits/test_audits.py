@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from audit_cli.audits import BasinSettings, EntropySettings, audit_basins, audit_entropy
-from audit_cli.candidates import read_candidates
+from audit_cli.candidates import open_texts
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.checkpoints.loaded import Layout
 from audit_cli.diffusion.denoiser import Law
@@ -16,7 +16,7 @@ QUICK = BasinSettings(levels=(0.1, 0.25, 0.5))
 
 
 def texts(name, count=None):
-    return list(read_candidates([EXAMPLES / name]))[:count]
+    return list(open_texts([EXAMPLES / name]))[:count]
 
 
 def trained_lines():

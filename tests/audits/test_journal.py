@@ -39,13 +39,13 @@ def test_a_journal_that_holds_nothing_is_not_left_behind(tmp_path):
 def test_other_settings_are_named_and_refused_until_told_to_begin_anew(tmp_path):
     path = tmp_path / "out.csv.part"
     first = Journal(path, KEY)
-    first.bind({"restarts": 8, "steps": 16})
+    first.bind({"restarts": 8, "steps": 16, "levels": (0.1, 0.2)})
     first.put([(b"k", "", b"x")])
     first.close()
     again = Journal(path, KEY)
-    again.bind({"steps": 16, "restarts": 8})
-    with pytest.raises(OtherSettings, match=r"keeps 1 measurements .* restarts \(was 8\).*--restart"):
-        again.bind({"restarts": 9, "steps": 16})
+    again.bind({"steps": 16, "restarts": 8, "levels": (0.1, 0.2)})
+    with pytest.raises(OtherSettings, match=r"keeps 1 measurements .* restarts \(was 8, now 9\).*--restart"):
+        again.bind({"restarts": 9, "steps": 16, "levels": (0.1, 0.2)})
     again.close()
     anew = Journal(path, KEY, restart=True)
     anew.bind({"restarts": 9, "steps": 16})
@@ -57,7 +57,7 @@ def test_another_key_is_another_setting(tmp_path):
     first.bind({})
     first.put([(b"k", "", b"x")])
     first.close()
-    with pytest.raises(OtherSettings, match="key"):
+    with pytest.raises(OtherSettings, match="fingerprint key"):
         Journal(tmp_path / "a.part", b"another key").bind({})
 
 

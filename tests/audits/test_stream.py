@@ -254,3 +254,11 @@ def test_a_plan_counts_what_a_run_then_takes(memorizing, redaction):
     assert planned.seconds > 0 and planned.peak_bytes > 1e8
     report = audit_entropy(memorizing, candidates, heldout, EntropySettings(), redaction)
     assert planned.evaluations == report.run.evaluations
+
+
+def test_ids_of_any_characters_survive(memorizing, redaction):
+    names = ["\ud800", "", "\0", "‮x", "a" * 5000]
+    given = [Candidate("f", i, name, "In the beginning") for i, name in enumerate(names, 1)]
+    results = list(audit_entropy(memorizing, given, None, EntropySettings(), redaction).results)
+    assert [result.candidate.id for result in results] == names
+    assert {result.duplicate_of for result in results[1:]} == {"\ud800"}

@@ -29,6 +29,7 @@ TIMES = os.environ.get("UDDM_FUZZ_TIMES")
 EXAMPLES = 150
 SUFFIXES = [".txt", ".jsonl", ".csv", ".tsv", ".parquet", ".txt.gz", ".jsonl.gz", ".csv.gz"]
 SECRET = "Geheimnis"
+# Of CPU time: a hang, not a slow machine.
 MOST_SECONDS = 5
 MOST_MEGABYTES = 400
 fuzzed = settings(
@@ -102,7 +103,7 @@ def edited(content, edits):
 
 def check(content, suffix, **options):
     """The promise of this room for a file of these bytes."""
-    started = time.monotonic()
+    started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"f{suffix}"
         path.write_bytes(content)
@@ -128,7 +129,7 @@ def check(content, suffix, **options):
         assert isinstance(candidate.id, str)
         numbers.append(candidate.line)
     assert numbers == sorted(set(numbers))
-    assert time.monotonic() - started < MOST_SECONDS
+    assert time.process_time() - started < MOST_SECONDS
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit_cli.candidates import CandidateError, GivenTexts, open_texts, read_candidates, snapshot
+from audit_cli.candidates import CandidateError, GivenTexts, open_texts, snapshot
 from audit_cli.records import Candidate
 
 
@@ -216,7 +216,3 @@ def test_texts_in_memory_are_numbered_and_candidates_stay_as_they_are():
 def test_what_is_no_list_of_texts_is_a_type_error(texts):
     with pytest.raises(TypeError, match="text"):
         GivenTexts(texts)
-
-
-def test_one_pass_can_be_had_alone(path):
-    assert texts(read_candidates([path])) == ["one", "two"]

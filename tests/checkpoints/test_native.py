@@ -210,3 +210,12 @@ def test_candidates_that_do_not_fit_are_skipped_with_a_reason(folder):
     assert reason(ids=(0, 7)) == (0, 7)
     assert reason("a\x1b[31m") == "'\\x1b' is not in the model's vocabulary"
     assert reason("\ud800") == "'\\ud800' is not in the model's vocabulary"
+
+
+def test_a_checkpoint_saved_over_another_does_not_keep_its_moving_average(folder):
+    config = NativeConfig("additive", AdditiveConfig(8, 12, 16, 1, 2), Cosine())
+    first, second = build_network(config).state_dict(), build_network(config).state_dict()
+    save_native(folder, config, TOKENIZER, first, ema=first)
+    assert load_model(folder).info.weights == "ema"
+    save_native(folder, config, TOKENIZER, second)
+    assert load_model(folder).info.weights == "raw"

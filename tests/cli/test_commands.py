@@ -346,10 +346,13 @@ def test_a_closed_pipe_is_not_a_finding(lines):
 
 def test_an_unforeseen_error_is_one_line_and_its_traceback_is_there_for_who_asks(lines, monkeypatch):
     def broken(*args, **options):
-        raise RuntimeError("In the beginning")  # an error that quotes a text
+        raise RuntimeError(lines.read_text())  # an error that quotes a text
 
     monkeypatch.setattr("audit_cli.audits.basins_audit", broken)
     done = uddm("basins", MEMORIZING, lines)
     assert done.exit_code == 3
     assert "unforeseen RuntimeError" in done.output
-    assert "beginning" not in done.output
+    assert "xylophones" not in done.output
+    told = uddm("basins", MEMORIZING, lines, "-vv")
+    assert "in broken" in told.output and "xylophones" not in told.output
+    assert "xylophones" in uddm("basins", MEMORIZING, lines, "-vv", "--show-text", "full").output

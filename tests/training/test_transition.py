@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audit_cli.audits import BasinSettings, EntropySettings, audit_basins, audit_entropy
-from audit_cli.candidates import read_candidates
+from audit_cli.candidates import open_texts
 from audit_cli.checkpoints import load_model
 from audit_cli.checkpoints.native import NativeConfig
 from audit_cli.checkpoints.tokenizer import train_tokenizer
@@ -22,7 +22,7 @@ SETTINGS = BasinSettings(levels=(0.1, 0.25, 0.5), restarts=8)
 
 
 def texts(name, count, skip=0):
-    return list(read_candidates([EXAMPLES / name]))[skip : skip + count]
+    return list(open_texts([EXAMPLES / name]))[skip : skip + count]
 
 
 def recovery(report, level):
