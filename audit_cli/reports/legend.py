@@ -2,14 +2,14 @@
 
 BASINS_LEGEND = """
 basin        share of tokens that may be replaced while half of the restarts still return
-memorized    returns, and more strongly than held-out text
-familiar     better known than held-out text; whether it returns is no or unclear
-recoverable  returns, but held-out text of this kind does too
+memorized    returns, and stands out among {others}
+familiar     stands out among {others}; it does not return, or that is unclear
+recoverable  returns, and does not stand out among {others}
 no evidence  not proof of absence"""
 
 ENTROPY_LEGEND = """
 Judged by surprise, which separates better than entropy.
-familiar     better known than held-out text. Whether it can be rebuilt: uddm-audit basins
+familiar     stands out among {others}. Whether it can be rebuilt: uddm-audit basins
 no evidence  not proof of absence"""
 
 NO_VERDICT = """

@@ -59,7 +59,7 @@ def basins_report(
         yield _basins_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
     if legend and report.judged:
-        yield Text(BASINS_LEGEND)
+        yield Text(BASINS_LEGEND.format(others=_others(report)))
         yield from _compared_legend(report, notes)
     elif legend:
         yield _no_verdict(report)
@@ -75,7 +75,7 @@ def entropy_report(
         yield _entropy_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
         if legend and report.judged:
-            yield Text(ENTROPY_LEGEND)
+            yield Text(ENTROPY_LEGEND.format(others=_others(report)))
             yield from _compared_legend(report, notes)
         elif legend:
             yield _no_verdict(report)
@@ -366,6 +366,10 @@ def _compared_legend(report: AuditReport, notes: "_Notes") -> Iterator[Text]:
         f"q            at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about\n"
         f"             1 audit in {round(1 / report.fdr)} still names a text. {smallest}"
     )
+
+
+def _others(report: AuditReport) -> str:
+    return "its twins" if report.run.settings.get("twins") else "held-out texts"
 
 
 def _no_verdict(report: AuditReport) -> Text:
