@@ -39,9 +39,13 @@ _PROCESS_KEY = secrets.token_bytes(32)
 
 
 def load(
-    path: str | Path, weights: Literal["raw", "ema"] | None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    weights: Literal["raw", "ema"] | None = None,
+    device: str | torch.device = "cpu",
+    tokenizer: str | Path | None = None,
 ) -> LoadedModel:
-    """The checkpoint in the folder `path`, on a device; of its weights the moving average where there is one.
+    """The checkpoint at `path` (a folder, a `.ckpt` file, a name on the hub), on a device; of its weights the moving
+    average where there is one. `tokenizer` is a file or folder that takes the place of the checkpoint's own.
 
     Raises CheckpointError, which says what was found and what is known, and ValueError on a device that is not there.
     On a GPU leave TF32 off, as it is by default: rounded products would change which tokens are drawn.
@@ -52,7 +56,7 @@ def load(
         torch.ones(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
-    return load_model(path, weights, where)
+    return load_model(path, weights, where, None if tokenizer is None else Path(tokenizer))
 
 
 def entropy(
@@ -240,6 +244,7 @@ def _comparison(
 def _check_run(protocol: str, fdr: float, seed: int, batch_size: int | None) -> None:
     _require(protocol in ("default", "paper"), f"protocol is default or paper, not {protocol!r}")
     _require(0 < fdr < 1, f"fdr is a share between 0 and 1, not {fdr}")
+    _require(type(seed) is int, f"seed must be a whole number, not {seed!r}")
     _require(0 <= seed < 1 << 63, f"seed must be from 0 to 2**63 - 1, not {seed}")
     _require(batch_size is None or batch_size > 0, f"batch_size must be at least 1, not {batch_size}")
 

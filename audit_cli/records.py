@@ -284,6 +284,7 @@ class HeldoutQuantile:
     entropy: float
     surprise: float
     vanishing_share: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True)

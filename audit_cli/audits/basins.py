@@ -141,6 +141,7 @@ def basins_audit(
     journal: Journal | None = None,
 ) -> Audit[BasinMeasurement]:
     """The audit of the texts' basins, ready to be run. Raises ValueError on settings that do not fit the model."""
+    settings.probe(model)
     task = BasinTask(model, settings, look_again=settings.protocol != "paper")
     return Audit(model, texts, comparison, task, settings, watch or Watch(), journal or Journal(None, b""))
 

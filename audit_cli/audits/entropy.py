@@ -11,6 +11,7 @@ from audit_cli.audits.run import Audit, OwnResults
 from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
+from audit_cli.checkpoints.duo import DISTILLED
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.entropy import EntropyProbe
@@ -134,9 +135,9 @@ def _own_samples(
         return OwnResults((), None)
     steps = settings.sample_steps + 1
     denoiser = watched(model.denoiser, watch, "samples", settings.samples * steps)
-    rows = list(
-        generate(denoiser, settings.samples, settings.sample_steps, settings.seed, batch_size=settings.batch_size)
-    )
+    written = generate(denoiser, settings.samples, settings.sample_steps, settings.seed, batch_size=settings.batch_size)
+    # Of an empty text nothing can be measured.
+    rows = [row for row in map(model.layout.unframed, written) if row.own]
     results, kept, tokens = [], [], []
     for row, m in zip(rows, settings.probe().measure(model.denoiser, rows), strict=True):
         text = model.tokenizer.decode(row.own) if model.tokenizer else None
@@ -162,6 +163,9 @@ def _own_samples(
     if not kept:
         return OwnResults(results, None)
     found = regime(kept, tokens, model.info.vocab_size, law_for_verdicts(model, law), settings.seed)
+    if model.info.family == DISTILLED:
+        reason = "A distilled model predicts no denoising law: its entropy tells nothing."
+        found = replace(found, regime=None, reason=reason)
     return OwnResults(results, found)
 
 

@@ -73,4 +73,5 @@ def _quantile(held: Sequence[Reference], share: float) -> HeldoutQuantile:
         entropy=of([r.entropy for r in held], -1.0),
         surprise=of([r.surprise for r in held], -1.0),
         vanishing_share=of([r.vanishing_share for r in held]),
+        score=of([r.score for r in held]),
     )

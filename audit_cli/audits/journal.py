@@ -4,9 +4,11 @@ A measurement is filed under a keyed hash of the tokens that it is of: it stays 
 A journal belongs to the settings that decide the numbers. It holds no text.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
+import os
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
@@ -17,23 +19,25 @@ from typing import Any
 
 from audit_cli.records import Row
 
+# What SQLite says of a file that something else has written into.
+DAMAGE = ("malformed", "not a database", "Could not decode", "no such", "too big", "corrupt")
 # Marks the file as ours ("uddm").
 APPLICATION = 0x7564646D
 CACHE_KIB = 8192
-TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS measured (key BLOB PRIMARY KEY, reason TEXT NOT NULL, data BLOB);
-DROP TABLE IF EXISTS texts;
-DROP TABLE IF EXISTS windows;
-CREATE TABLE texts (position INTEGER PRIMARY KEY, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
-    reason TEXT NOT NULL, id BLOB NOT NULL);
-CREATE INDEX texts_by_key ON texts (key);
-CREATE TABLE windows (position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
-    PRIMARY KEY (position, number)) WITHOUT ROWID;
+# What was measured of one text takes kilobytes; more is no measurement.
+VALUE_BYTES = 64 << 20
+LASTING = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT, seal BLOB);
+CREATE TABLE IF NOT EXISTS measured (key BLOB PRIMARY KEY, reason TEXT NOT NULL, data BLOB, seal BLOB)
 """
-
-
-FORGET = "DROP TABLE IF EXISTS facts;\nDROP TABLE IF EXISTS measured"
+# Of the run that is under way: made anew by the next one.
+PASSING = """
+CREATE TEMP TABLE texts (position INTEGER PRIMARY KEY, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
+    reason TEXT NOT NULL, id BLOB NOT NULL);
+CREATE INDEX temp.texts_by_key ON texts (key);
+CREATE TEMP TABLE windows (position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
+    PRIMARY KEY (position, number)) WITHOUT ROWID
+"""
 
 
 class JournalError(Exception):
@@ -69,32 +73,69 @@ class Journal:
         """
         self.path = path
         self._key = hmac.new(key, b"journal", hashlib.sha256).digest()
+        self._kept = False
+        with self._told():
+            self._db = self._opened()
+            if restart and path is not None:
+                # The lock is ours, so nobody else's run is thrown away; a damaged file goes as well.
+                self._db.close()
+                path.unlink()
+                self._db = self._opened()
+            try:
+                self._begin()
+                self._kept = self._count() > 0
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        """The database, locked for this run."""
+        path = self.path
         if path is not None:
             _refuse_foreign(path)
             if not path.exists():
                 # Ours alone from the first byte on.
                 path.touch(mode=0o600)
-        with self._told():
-            self._db = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=0.5)
-            self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("BEGIN EXCLUSIVE")
-            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
-            for statement in (FORGET if restart else "").split(";\n") + TABLES.split(";\n"):
-                self._db.execute(statement)
-            self._db.execute("COMMIT")
+        db = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=0.5)
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+        for pragma in (
+            # A file that someone has changed runs nothing of what it says.
+            "trusted_schema = OFF",
+            f"cache_size = -{CACHE_KIB}",
+            "temp_store = FILE",
+            "locking_mode = EXCLUSIVE",
+            "synchronous = NORMAL",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("BEGIN EXCLUSIVE")
+        return db
+
+    def _begin(self) -> None:
+        """Make the tables of a new journal, or see that an old one has these and nothing else."""
+        expected = sqlite3.connect(":memory:")
+        for db in (expected, self._db):
+            for statement in LASTING.split(";\n"):
+                db.execute(statement)
+        schema = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+        if self._db.execute(schema).fetchall() != expected.execute(schema).fetchall():
+            raise sqlite3.DatabaseError("malformed")
+        expected.close()
+        self._db.execute(f"PRAGMA application_id = {APPLICATION}")
+        self._db.execute("COMMIT")
+        for statement in PASSING.split(";\n"):
+            self._db.execute(statement)
 
     def bind(self, identity: dict[str, Any]) -> None:
         """Bind a new journal to what decides its numbers. Raises OtherSettings if it is bound to something else."""
         # As JSON keeps it: lists for tuples.
-        mine = json.loads(json.dumps(identity | {"fingerprint key": hashlib.sha256(self._key).hexdigest()[:16]}))
+        mine = json.loads(json.dumps(identity | {"fingerprint key": self._name()}))
         with self._told():
-            found = self._db.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+            found = self._db.execute("SELECT value, seal FROM facts WHERE name = 'identity'").fetchone()
             if found is None:
-                self._db.execute("INSERT INTO facts VALUES ('identity', ?)", (json.dumps(mine, sort_keys=True),))
+                value = json.dumps(mine, sort_keys=True)
+                self._db.execute("INSERT INTO facts VALUES ('identity', ?, ?)", (value, self._seal(value)))
                 return
-        before = json.loads(found[0])
+            before = self._sealed(*found)
         changed = [name for name in before.keys() | mine.keys() if before.get(name) != mine.get(name)]
         if changed:
             told = ", ".join(
@@ -104,6 +145,33 @@ class Journal:
                 f"{self.path} keeps {self.count():,} measurements of a run with other settings: {told}. "
                 "Give the same settings to go on with it, another -o, or --restart to begin anew"
             )
+
+    def _seal(self, *values: str | bytes | None) -> bytes:
+        """A keyed checksum: what was changed on the disk is no measurement of ours."""
+        parts = [v.encode("utf-8", "surrogatepass") if isinstance(v, str) else v or b"" for v in values]
+        message = b"".join(len(p).to_bytes(8, "little") + p for p in parts)
+        return hmac.new(self._key, message, hashlib.sha256).digest()[:8]
+
+    def _sealed(self, value: Any, seal: Any) -> dict[str, Any]:
+        """The identity of the run that began the journal; one under another key has no seal of ours."""
+        try:
+            before = json.loads(value)
+            if not isinstance(before, dict):
+                raise ValueError
+        except (TypeError, ValueError, RecursionError):
+            raise sqlite3.DatabaseError("malformed") from None
+        if "fingerprint key" in before and before["fingerprint key"] == self._name() and seal != self._seal(value):
+            raise sqlite3.DatabaseError("malformed")
+        return before
+
+    def _name(self) -> str:
+        return hashlib.sha256(self._key).hexdigest()[:16]
+
+    def _checked(self, key: Any, reason: Any, data: Any, seal: Any) -> tuple[str, bytes]:
+        right = isinstance(key, bytes) and isinstance(reason, str) and (data is None or isinstance(data, bytes))
+        if not right or seal != self._seal(key, reason, data):
+            raise sqlite3.DatabaseError("malformed")
+        return reason, data
 
     def key(self, kind: str, numbers: Iterable[int]) -> bytes:
         """The keyed hash of some tokens for measurements of a kind."""
@@ -116,7 +184,10 @@ class Journal:
     def count(self) -> int:
         """How many measurements there are."""
         with self._told():
-            return int(self._db.execute("SELECT COUNT(*) FROM measured").fetchone()[0])
+            return self._count()
+
+    def _count(self) -> int:
+        return int(self._db.execute("SELECT COUNT(*) FROM measured").fetchone()[0])
 
     def has(self, key: bytes) -> bool:
         """Whether there is a measurement under the key."""
@@ -126,15 +197,17 @@ class Journal:
     def get(self, key: bytes) -> tuple[str, bytes] | None:
         """The measurement under a key: the reason why there is none, or empty and its bytes."""
         with self._told():
-            found: tuple[str, bytes] | None = self._db.execute(
-                "SELECT reason, data FROM measured WHERE key = ?", (key,)
-            ).fetchone()
-            return found
+            found = self._db.execute("SELECT key, reason, data, seal FROM measured WHERE key = ?", (key,)).fetchone()
+            return None if found is None else self._checked(*found)
 
     def put(self, entries: Iterable[tuple[bytes, str, bytes | None]]) -> None:
         """File measurements, all of them or none: key, reason, bytes."""
         with self._told(), self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", entries)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO measured VALUES (?, ?, ?, ?)",
+                ((key, reason, data, self._seal(key, reason, data)) for key, reason, data in entries),
+            )
+        self._kept = True
 
     @contextmanager
     def texts_anew(self) -> Iterator[None]:
@@ -180,11 +253,16 @@ class Journal:
     def parts(self) -> Iterator[tuple[int, int, int, bytes, str | None, bytes | None]]:
         """All windows of all distinct texts: position, number, start, key, and reason and bytes if measured."""
         query = (
-            "SELECT w.position, w.number, w.start, w.key, m.reason, m.data FROM windows w "
+            "SELECT w.position, w.number, w.start, w.key, m.reason, m.data, m.seal FROM windows w "
             "LEFT JOIN measured m ON m.key = w.key ORDER BY w.position, w.number"
         )
         with self._told():
-            yield from self._db.execute(query)
+            # No "yield from": a stream that is given up must not touch a database that is closed by then.
+            for position, number, start, key, reason, data, seal in self._db.execute(query):
+                if reason is None:
+                    yield position, number, start, key, None, None
+                else:
+                    yield position, number, start, key, *self._checked(key, reason, data, seal)
 
     def windows(self, position: int) -> list[tuple[int, bytes]]:
         """Start and key of every window of a distinct text."""
@@ -195,39 +273,24 @@ class Journal:
     def part(self, position: int, number: int) -> tuple[int, bytes]:
         """Start and measurement of a window."""
         query = (
-            "SELECT w.start, m.data FROM windows w JOIN measured m ON m.key = w.key "
+            "SELECT w.start, m.key, m.reason, m.data, m.seal FROM windows w JOIN measured m ON m.key = w.key "
             "WHERE w.position = ? AND w.number = ?"
         )
         with self._told():
-            start, data = self._db.execute(query, (position, number)).fetchone()
-            return int(start), data
-
-    def remember(self, name: str, value: Any) -> None:
-        """Keep a fact as JSON."""
-        with self._told():
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
-
-    def recall(self, name: str) -> Any:
-        """A fact that was kept, or None."""
-        with self._told():
-            found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-            return None if found is None else json.loads(found[0])
+            start, *measured = self._db.execute(query, (position, number)).fetchone()
+            return int(start), self._checked(*measured)[1]
 
     def close(self) -> None:
         """Close the file, and keep it if there is anything in it. May be called again."""
-        try:
-            empty = self._db.execute("SELECT 1 FROM measured LIMIT 1").fetchone() is None
-        except sqlite3.Error:
-            empty = False
-        self._db.close()
-        if empty and self.path is not None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+        if not self._kept and self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Close the file and remove it: its results are written elsewhere."""
-        self._db.close()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        self._kept = False
+        self.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -255,8 +318,8 @@ class Journal:
             return JournalError(f"{where}: another run is writing this output")
         if "full" in reason or "disk I/O" in reason:
             kept = " What was measured is kept there: free some space and give the same command again"
-            return DiskFull(f"{where}: the disk is full.{kept if self.path else ''}")
-        if "malformed" in reason or "not a database" in reason:
+            return DiskFull(f"{where}: the disk is full.{kept if self.path and self._kept else ''}")
+        if any(said in reason for said in DAMAGE):
             return JournalError(f"{where}: damaged; remove it to begin anew")
         return JournalError(f"{where}: {reason}")
 
@@ -266,9 +329,14 @@ def _refuse_foreign(path: Path) -> None:
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise JournalError(f"{path}: is there and is no journal of a run")
+        for other in (path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")):
+            # SQLite would take it for its own, and remove it.
+            if other.is_symlink() or (os.path.lexists(other) and not path.exists()):
+                raise JournalError(f"{other}: is there and is no journal of a run; move it away, or give another -o")
         if not path.exists():
             return
-        head = path.open("rb").read(72)
+        with path.open("rb") as file:
+            head = file.read(72)
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from None
     # An empty file is one whose run was stopped before its first write.

@@ -3,15 +3,23 @@
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
+
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
 
 from audit_cli.audits.measuring import Measured
 from audit_cli.audits.run import Audit
 from audit_cli.audits.texts import distinct_rows
+from audit_cli.diffusion.denoiser import Denoiser
 
-# The probe is timed on ever more rows until it takes so long.
-ENOUGH_SECONDS, MOST_ROWS = 1.0, 64
+# Ever larger parts of the task are timed until one takes so long; the time in all is bounded.
+ENOUGH_SECONDS, MOST_SECONDS = 0.5, 2.0
+FIRST_STEPS, FIRST_RESTARTS, MOST_ROWS = 16, 1, 64
+GROWTH = 4
 
 
 @dataclass(frozen=True)
@@ -63,18 +71,95 @@ def plan(audit: Audit[Measured]) -> Plan:
     )
 
 
-def _seconds_an_evaluation(audit: Audit[Measured]) -> float:
+def _seconds_an_evaluation(audit: Audit[Any]) -> float:
+    """Seconds of an evaluation as the probe counts them, from a part of the task that grows until it takes long enough.
+
+    The part is small in restarts and steps too: of a single text they can take hours.
+    """
     found = (row for _, rows in distinct_rows(audit.model, audit.texts, audit.journal) for row in rows)
     rows = list(islice(found, MOST_ROWS))
-    count = 1
-    while rows:
+    until = time.monotonic() + MOST_SECONDS
+    told, before = 0.0, (0, 0.0)
+    for part in _parts(audit.settings, len(rows)):
+        task, some = part.of(audit.task), rows[: part.rows]
+        denoiser = _Timed(audit.model.denoiser, until)
         begun = time.monotonic()
-        list(audit.task.measure(audit.model.denoiser, rows[:count]))
-        seconds = time.monotonic() - begun
-        if seconds >= ENOUGH_SECONDS or count >= len(rows):
-            return seconds / sum(map(audit.task.evaluations, rows[:count]))
-        count *= 4
-    return 0.0
+        try:
+            for _ in task.measure(denoiser, some):
+                pass
+        except _TimeIsOver:
+            # Evaluations that were made count where they are all that there is: of many steps some need no network.
+            return told or (time.monotonic() - begun) / denoiser.evaluations
+        seconds, count = time.monotonic() - begun, sum(map(task.evaluations, some))
+        whole = sum(map(audit.task.evaluations, some))
+        # Twice the steps take less than twice as long: what is left out costs as much as was added last.
+        added = (count - before[0], seconds - before[1])
+        more = seconds / count if added[0] <= 0 or added[1] <= 0 else added[1] / added[0]
+        told, before = (seconds + more * (whole - count)) / whole, (count, seconds)
+        if seconds >= ENOUGH_SECONDS:
+            break
+    return told
+
+
+@dataclass(frozen=True)
+class _Part:
+    """So many rows, restarts and steps at most; None where a task has no such thing."""
+
+    rows: int
+    restarts: int | None
+    steps: int | None
+
+    def of(self, task: Any) -> Any:
+        """The task with so few; whole if that is all that it has."""
+        less = {
+            name: value
+            for name, value in (("restarts", self.restarts), ("steps", self.steps))
+            if value is not None and value < getattr(task.settings, name)
+        }
+        if not less:
+            return task
+        # Fewer restarts leave more open than all would, and a second look is not among the evaluations.
+        once = {"look_again": False} if hasattr(task, "look_again") else {}
+        return replace(task, settings=replace(task.settings, **less), **once)
+
+
+def _parts(settings: Any, rows: int) -> Iterator[_Part]:
+    """Ever larger parts of a task: first all steps, since few and many cost differently each, then restarts, then
+    rows."""
+    most = {name: getattr(settings, name, None) for name in ("steps", "restarts")}
+    size = {"steps": FIRST_STEPS, "restarts": FIRST_RESTARTS, "rows": 1}
+    if not rows:
+        return
+    yield _Part(1, most["restarts"] and FIRST_RESTARTS, most["steps"] and FIRST_STEPS)
+    for name, enough in (("steps", most["steps"] or 0), ("restarts", most["restarts"] or 0), ("rows", rows)):
+        while size[name] < enough:
+            size[name] *= GROWTH
+            yield _Part(size["rows"], most["restarts"] and size["restarts"], most["steps"] and size["steps"])
+
+
+class _TimeIsOver(Exception):
+    """Raised through a probe that is being timed."""
+
+
+class _Timed:
+    """A denoiser that counts the sequences that it evaluates, and stops when the time is over."""
+
+    def __init__(self, denoiser: Denoiser, until: float) -> None:
+        self.evaluations = 0
+        self._denoiser = denoiser
+        self._until = until
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._denoiser, name)
+
+    def hidden(
+        self, tokens: Int64[Tensor, "rows length"], t: Float64[Tensor, " rows"], context: Any = None
+    ) -> Float[Tensor, "rows length width"]:
+        """See `Denoiser.hidden`."""
+        if self.evaluations and time.monotonic() >= self._until:
+            raise _TimeIsOver
+        self.evaluations += len(tokens)
+        return self._denoiser.hidden(tokens, t, context)
 
 
 def _peak_bytes() -> int:

@@ -27,6 +27,7 @@ from audit_cli.records import (
     Counts,
     HeldoutSummary,
     LawCheckResult,
+    Row,
     Skipped,
     TextResult,
 )
@@ -34,6 +35,9 @@ from audit_cli.redaction import Redaction
 from audit_cli.statistics.conformal import count_at_least
 from audit_cli.verdicts.judge import UNCLEAR, Judgements, Parts, judge, judge_twins, unjudged
 from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, TWIN_SURPRISE, Recipe
+
+# Tokens of the twins that are measured together: bounds their memory.
+TWIN_TOKENS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,13 @@ class Audit(Generic[Measured]):
         self.watch.stage("reading", 0)
         heldout = self.comparison.heldout
         held = None if heldout is None else Heldout.read(self.model, heldout)
-        found = scan(self.model, self.texts, held, self.journal)
+        found = scan(self.model, self.texts, held, self.journal, self.comparison.slot)
         references = None if held is None else reference_rows(self.model, found, held)
         least = references.fewest if references else self.comparison.twins
         what = "held-out texts" if references else "twins"
         warnings = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
+        if self.comparison.twins and found.with_slot < found.distinct:
+            warnings += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
         for warning in warnings:
             self.watch.warn(warning)
         return Survey(found, references, warnings)
@@ -98,7 +104,7 @@ class Audit(Generic[Measured]):
         survey = self.survey()
         found, references = survey.found, survey.references
         law = check_law(self.model.denoiser, self.settings.seed, found.law_rows)
-        self._measure(found, references)
+        late = self._measure(found, references)
         parts, numbers, positions, failed, spent, entropy = self._gather(references)
         judged, held, more = self._judge(parts, positions, references, law)
         extra = own(law) if own else OwnResults((), None)
@@ -140,7 +146,7 @@ class Audit(Generic[Measured]):
             regime=extra.regime,
             reference_model=None if self.comparison.reference is None else self.comparison.reference.info,
             given_entropy=entropy,
-            warnings=survey.warnings,
+            warnings=survey.warnings + late,
         )
 
     def evaluations(self, survey: Survey) -> tuple[int, int, int]:
@@ -153,9 +159,10 @@ class Audit(Generic[Measured]):
         )
         task = self.task.of_references()
         held = sum(task.evaluations(row) for group in references.rows for row in group) if references else 0
-        return texts, held, found.windows * self.comparison.twins
+        return texts, held, found.windows * self.comparison.twins * found.with_slot // max(1, found.distinct)
 
-    def _measure(self, found: Scan, references: References | None) -> None:
+    def _measure(self, found: Scan, references: References | None) -> tuple[str, ...]:
+        """Measure what is not in the journal; warnings of what is known only then."""
         texts, held, twins = self.evaluations(Survey(found, references, ()))
         rows = (row for _, rows in distinct_rows(self.model, self.texts, self.journal) for row in rows)
         self.filed.measure(self.model, rows, "row", self.watch, texts, "texts")
@@ -163,8 +170,7 @@ class Audit(Generic[Measured]):
             filed = Filed(self.journal, self.task.of_references(), self.comparison.reference)
             every = (row for group in references.rows for row in group)
             filed.measure(self.model, every, "reference", self.watch, held, "held-out texts")
-        if self.comparison.twins:
-            self._measure_twins(twins)
+        return self._measure_twins(twins) if self.comparison.twins else ()
 
     def _gather(
         self, references: References | None
@@ -231,33 +237,62 @@ class Audit(Generic[Measured]):
         returned = () if levels is None else tuple(level.returned for level in levels.levels)
         return reference(score, self.task.entropy(measured), returned, None if basin is None else basin.size)
 
-    def _measure_twins(self, expected: int) -> None:
-        """For every text how many of its twins score at least as high, into the journal."""
+    def _measure_twins(self, expected: int) -> tuple[str, ...]:
+        """For every text how many of its twins score at least as high, into the journal; a warning of few twins."""
         denoiser = watched(self.model.denoiser, self.watch, "twins", expected)
         probe = self.task.entropy_probe()
+        asked = fewer = 0
         for position, rows in distinct_rows(self.model, self.texts, self.journal):
             key = self._twins_key(position)
             own = [self.journal.get(self.journal.row_key("row", row)) for row in rows]
-            if self.journal.has(key) or any(found is None or found[0] for found in own):
+            if any(found is None or found[0] for found in own):
                 continue
-            score = max(-self.task.entropy(self.filed.decode(found[1])[0]).surprise_mean for found in own if found)
-            scores = [s for s in self._twin_scores(rows[0].candidate, probe, denoiser) if s is not None]
-            above = int(count_at_least([score], scores)[0]) if scores else 0
-            self.journal.put([(key, "", msgspec.msgpack.encode((above, len(scores))))])
+            filed = self.journal.get(key)
+            if filed is None:
+                score = max(-self.task.entropy(self.filed.decode(found[1])[0]).surprise_mean for found in own if found)
+                above = drawn = 0
+                for scores in self._twin_scores(rows[0].candidate, probe, denoiser):
+                    above += int(count_at_least([score], scores)[0])
+                    drawn += len(scores)
+                self.journal.put([(key, "", msgspec.msgpack.encode((above, drawn)))])
+            else:
+                _, drawn = msgspec.msgpack.decode(filed[1])
+            # A text without a slot was told of before.
+            if self.comparison.slot.positions(rows[0].candidate.text or ""):
+                asked += 1
+                fewer += drawn < self.comparison.twins
+        if not fewer:
+            return ()
+        message = f"{fewer:,} of {asked:,} texts have fewer twins than asked: the model cannot represent the others"
+        self.watch.warn(message)
+        return (message,)
 
-    def _twin_scores(self, text: Candidate, probe: Any, denoiser: Any) -> Iterator[float | None]:
-        """The score of every twin; None of those that the model cannot represent."""
-        twins = self.comparison.slot.twins(text.text or "", self.comparison.twins, self.settings.seed)
-        made = [self.model.rows(Candidate(text.source, text.line, text.id, twin)) for twin in twins]
-        flat = [row for rows in made if isinstance(rows, list) for row in rows]
-        measured = probe.measure(denoiser, flat)
-        for rows in made:
+    def _twin_scores(self, text: Candidate, probe: Any, denoiser: Any) -> Iterator[list[float]]:
+        """The scores of the twins, some at a time, without those that the model cannot represent."""
+        for made in self._twin_rows(text):
+            measured = probe.measure(denoiser, [row for rows in made for row in rows])
+            parts = [[next(measured) for _ in rows] for rows in made]
+            yield [
+                max(-m.surprise_mean for m in of_one)
+                for of_one in parts
+                if not any(isinstance(m, Skipped) for m in of_one)
+            ]
+
+    def _twin_rows(self, text: Candidate) -> Iterator[list[list[Row]]]:
+        """The rows of every twin that the model can represent, of so many twins as are measured together."""
+        together: list[list[Row]] = []
+        tokens = 0
+        for twin in self.comparison.slot.twins(text.text or "", self.comparison.twins, self.settings.seed):
+            rows = self.model.rows(Candidate(text.source, text.line, text.id, twin))
             if isinstance(rows, Skipped):
-                yield None
                 continue
-            parts = [next(measured) for _ in rows]
-            scores = [-m.surprise_mean for m in parts if not isinstance(m, Skipped)]
-            yield max(scores) if len(scores) == len(parts) else None
+            together.append(rows)
+            tokens += sum(len(row.tokens) for row in rows)
+            if tokens >= TWIN_TOKENS:
+                yield together
+                together, tokens = [], 0
+        if together:
+            yield together
 
     def _twins_key(self, position: int) -> bytes:
         return self.journal.key("twins", b"".join(key for _, key in self.journal.windows(position)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from audit_cli.audits.comparison import Texts
 from audit_cli.audits.journal import Journal
+from audit_cli.audits.twins import Slot
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.records import Candidate, Row, Skipped
 from audit_cli.verdicts.duplicates import NearDuplicates
@@ -47,7 +48,7 @@ class Heldout:
 @dataclass
 class Scan:
     """What a first look at the candidates tells: `lengths` and `long` count distinct texts, `near` numbers the
-    held-out texts that are like a candidate."""
+    held-out texts that are like a candidate, `with_slot` counts the distinct texts that have twins."""
 
     given: int = 0
     distinct: int = 0
@@ -58,9 +59,10 @@ class Scan:
     long: int = 0
     near: set[int] = field(default_factory=set)
     law_rows: list[tuple[int, ...]] = field(default_factory=list)
+    with_slot: int = 0
 
 
-def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Journal) -> Scan:
+def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Journal, slot: Slot) -> Scan:
     """Note every text and its windows in the journal; nothing of them stays in memory."""
     out = Scan()
     near = NearDuplicates([ids for ids, _ in heldout.texts] if heldout else [], model.layout.max_length)
@@ -82,6 +84,7 @@ def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Jou
             journal.add_windows(position, ((row.offset, key) for row, key in zip(rows, keys, strict=True)))
             out.distinct += 1
             out.windows += len(rows)
+            out.with_slot += bool(slot.positions(rows[0].candidate.text or ""))
             if len(rows) == 1:
                 out.lengths[tokens] += 1
             else:

@@ -15,6 +15,9 @@ ALPHABETS = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 # Which of the alphabets are redrawn.
 CLASSES = {"digits": (0,), "letters": (1, 2), "alphanumeric": (0, 1, 2)}
 MARK = "{}"
+# Of the redrawn characters of all copies so many are drawn at once: a hundred thousand copies of a long text would
+# fill the memory.
+DRAWN_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Slot:
         if self.pattern not in CLASSES and MARK not in self.pattern:
             known = ", ".join(CLASSES)
             raise ValueError(f"{self.pattern!r} is neither {known} nor a template with {MARK}")
+
+    def said_of(self, found: int, texts: int) -> str:
+        """That only so many texts have the slot."""
+        what = self.pattern if self.pattern in CLASSES else f"what stands for {MARK} in {self.pattern!r}"
+        whole = "" if self.pattern in CLASSES else "; a template stands for the whole text, as in '{} card {} pin {}'"
+        return f"{found} of {texts} texts have something to redraw ({what}){whole}"
 
     def positions(self, text: str) -> list[tuple[int, str]]:
         """The characters that are redrawn, each with the alphabet that it is drawn from."""
@@ -63,22 +72,22 @@ class Slot:
             at = end + len(literal)
         yield from found
 
-    def twins(self, text: str, count: int, seed: int) -> list[str]:
-        """So many copies with the slot redrawn, uniformly and independently; none where there is no slot.
+    def twins(self, text: str, count: int, seed: int) -> Iterator[str]:
+        """So many copies with the slot redrawn, uniformly and independently, drawn as they are taken; none without one.
 
         The numbers come from the seed and the text. A copy may equal the text: a small slot has few fillings.
         """
         where = self.positions(text)
         if not where:
-            return []
+            return
         digest = hashlib.blake2b(f"twins {seed} ".encode() + text.encode("utf-8", "surrogatepass"), digest_size=16)
         numbers = np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))
         sizes = np.array([len(alphabet) for _, alphabet in where])
-        drawn = numbers.integers(0, sizes, size=(count, len(where)))
-        out = []
-        for row in drawn:
-            letters = list(text)
-            for (i, alphabet), k in zip(where, row, strict=True):
-                letters[i] = alphabet[k]
-            out.append("".join(letters))
-        return out
+        at_once = max(1, DRAWN_AT_ONCE // len(where))
+        for first in range(0, count, at_once):
+            # One generator draws row after row, so the numbers are the same whatever is drawn at once.
+            for row in numbers.integers(0, sizes, size=(min(at_once, count - first), len(where))):
+                letters = list(text)
+                for (i, alphabet), k in zip(where, row, strict=True):
+                    letters[i] = alphabet[k]
+                yield "".join(letters)

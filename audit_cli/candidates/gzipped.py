@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from audit_cli.candidates.errors import CandidateError
 from audit_cli.candidates.snapshot import BLOCK_BYTES
@@ -17,39 +18,60 @@ def decompressed(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
 
     Raises CandidateError, with `label` as the file's name, where the file is damaged, cut short or a bomb.
     """
-    inflater = zlib.decompressobj(GZIP_FORMAT)
-    begun = anything = False
+    compressed = iter(blocks)
+    first = next(compressed, b"")
+    # A bomb is small, or is one from its beginning: what the first block holds takes a second to inflate, and as
+    # millions of short lines a minute to read.
+    for _ in _Inflating(label).pieces([first]):
+        pass
+    inflating = _Inflating(label)
     out = bytearray()
-    consumed = produced = 0
-    for block in blocks:
-        while block:
-            if not begun and not (block := _member(block, anything, label)):
-                break
-            begun = anything = True
-            given = len(block)
-            try:
-                piece = inflater.decompress(block, BLOCK_BYTES - len(out))
-            except zlib.error:
-                raise CandidateError(f"{label}: damaged, or not a gzip file") from None
-            block = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            consumed += given - len(block)
-            produced += len(piece)
-            out += piece
-            if inflater.eof:
-                inflater, begun = zlib.decompressobj(GZIP_FORMAT), False
-            if produced > max(BOMB_BYTES, BOMB_RATIO * consumed):
-                raise CandidateError(
-                    f"{label}: more than {BOMB_RATIO} times as large as its compressed form, as no text is; "
-                    "decompress it first if that is right"
-                )
-            if len(out) == BLOCK_BYTES:
-                yield bytes(out)
-                out.clear()
-    if begun or not anything:
+    for piece in inflating.pieces(chain([first], compressed)):
+        out += piece
+        while len(out) >= BLOCK_BYTES:
+            yield bytes(out[:BLOCK_BYTES])
+            del out[:BLOCK_BYTES]
+    if not inflating.is_at_an_end:
         raise CandidateError(f"{label}: the gzip file is cut short")
     yield bytes(out)
 
 
-def _member(block: bytes, is_later: bool, label: str) -> bytes:
-    """The block from where a member begins; later members may follow a padding of zero bytes."""
-    return block.lstrip(b"\0") if is_later else block
+class _Inflating:
+    """One pass over compressed blocks."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._inflater = zlib.decompressobj(GZIP_FORMAT)
+        self._begun = self._anything = False
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether what was given ends with a member, and has one."""
+        return self._anything and not self._begun
+
+    def pieces(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The content, in pieces of at most BLOCK_BYTES."""
+        consumed = produced = 0
+        for block in blocks:
+            while block:
+                # Later members may follow a padding of zero bytes.
+                if not self._begun and self._anything and not (block := block.lstrip(b"\0")):
+                    break
+                self._begun = self._anything = True
+                given = len(block)
+                try:
+                    piece = self._inflater.decompress(block, BLOCK_BYTES)
+                except zlib.error:
+                    raise CandidateError(f"{self._label}: damaged, or not a gzip file") from None
+                is_whole = self._inflater.eof
+                block = self._inflater.unused_data if is_whole else self._inflater.unconsumed_tail
+                consumed += given - len(block)
+                produced += len(piece)
+                if is_whole:
+                    self._inflater, self._begun = zlib.decompressobj(GZIP_FORMAT), False
+                if produced > max(BOMB_BYTES, BOMB_RATIO * consumed):
+                    raise CandidateError(
+                        f"{self._label}: more than {BOMB_RATIO} times as large as its compressed form, as no text is; "
+                        "decompress it first if that is right"
+                    )
+                yield piece

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from audit_cli.candidates import lines
 from audit_cli.candidates.errors import CandidateError
 from audit_cli.candidates.parquet_footer import Chunk, EncryptedChunk, row_groups
-from audit_cli.candidates.plain import MAX_TOKEN_IDS, too_long, with_token_ids
+from audit_cli.candidates.plain import MAX_TOKEN_IDS, too_long, with_text, with_token_ids
 from audit_cli.candidates.snapshot import BLOCK_BYTES, View
 from audit_cli.records import Candidate, Skipped
 
@@ -233,7 +233,7 @@ def _with_text(here: Candidate, text: Any) -> Candidate | Skipped:
     if text.size > lines.MAX_LINE_BYTES:
         return Skipped(here, too_long("text"))
     try:
-        return Candidate(here.source, here.line, here.id, str(text, "utf-8"))
+        return with_text(here, str(text, "utf-8"))
     except UnicodeDecodeError as error:
         return Skipped(here, f"not valid UTF-8 (byte {error.start + 1} of the text)")
 

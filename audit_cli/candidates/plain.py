@@ -8,6 +8,8 @@ from audit_cli.records import Candidate, Skipped
 
 MAX_TOKEN_IDS = 1 << 20
 TOKEN_ID_LIMIT = 1 << 31
+# What a line of a text file may hold and still be blank.
+BLANK = " \t\n\r\x0b\x0c"
 NumberedLines = Iterable[tuple[int, bytes | lines.LongLine]]
 
 
@@ -52,10 +54,17 @@ def _json_object(line: bytes | lines.LongLine, here: Candidate, text_field: str 
     field = text_field or "text"
     text = data.get(field)
     if isinstance(text, str):
-        return Candidate(here.source, here.line, here.id, text)
+        return with_text(here, text)
     if field in data:
         return Skipped(here, f'"{field}" is not a string')
     return Skipped(here, f'no "{field}" field' if text_field else 'no "text" and no "input_ids" field')
+
+
+def with_text(here: Candidate, text: str) -> Candidate | Skipped:
+    """The candidate with this text, unless it is blank: such a line of a text file is no candidate either."""
+    if not text.strip(BLANK):
+        return Skipped(here, "no text")
+    return Candidate(here.source, here.line, here.id, text)
 
 
 def with_token_ids(here: Candidate, ids: object) -> Candidate | Skipped:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from audit_cli.candidates import lines
 from audit_cli.candidates.errors import CandidateError
-from audit_cli.candidates.plain import too_long
+from audit_cli.candidates.plain import too_long, with_text
 from audit_cli.records import Candidate, Skipped
 
 # How far the end of an over-long record is looked for, before what follows is read as records again.
@@ -174,10 +174,7 @@ def _candidate(record: Record, header: _Header, source: str, is_utf8: bool) -> C
     name = record.fields[header.id] if header.id is not None else ""
     if not is_utf8 and not (_is_sound(text) and _is_sound(name)):
         return Skipped(here, "not valid UTF-8")
-    name = name or here.id
-    if not text:
-        return Skipped(Candidate(source, record.line, name), "no text")
-    return Candidate(source, record.line, name, text)
+    return with_text(Candidate(source, record.line, name or here.id), text)
 
 
 def _is_sound(field: str) -> bool:

@@ -59,7 +59,7 @@ class GivenTexts:
 
 
 def open_texts(paths: Sequence[str | Path], kind: str | None = None, text_column: str | None = None) -> Texts:
-    """The candidates of the files, in order; `-` is standard input.
+    """The candidates of the files, in order; `-` is standard input, of which no more is taken than a pass asks for.
 
     `kind` (a `Kind`) overrides the files' suffixes; `text_column` names the column, or JSON field, of the texts.
     Every file is looked at, as far as its first text, before this returns. Raises CandidateError if one cannot be

@@ -1,23 +1,99 @@
-"""A path in; a denoiser with tokenizer, layout and provenance out. One file a family."""
+"""A path or hub name in; a denoiser with tokenizer, layout and provenance out. One file a family."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from audit_cli.checkpoints import native
+from audit_cli.checkpoints import duo, gidd, hub, native, refused, udlm
+from audit_cli.checkpoints.config_file import brief
 from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel, Untokenizable
+from audit_cli.checkpoints.family import Family, Request
 from audit_cli.checkpoints.loaded import Layout, LoadedModel
 
 __all__ = ["CheckpointError", "Layout", "LoadedModel", "UnauditableModel", "Untokenizable", "load_model"]
 
+FAMILIES: tuple[Family, ...] = (
+    native.FAMILY,
+    udlm.FAMILY,
+    duo.FAMILY,
+    gidd.FAMILY,
+    *refused.FAMILIES,
+)
 
-def load_model(path: str | Path, weights: str | None = None, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load the checkpoint at `path`. Raises CheckpointError, which says what was found and what is known."""
-    folder = Path(path)
-    if not folder.exists():
-        raise CheckpointError(f"{folder}: no such file or folder")
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: not a checkpoint folder; one holds config.json and model.safetensors")
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder}: no config.json, so no checkpoint")
-    return native.load_native(folder, weights, torch.device(device))
+
+def load_model(
+    path: str | Path,
+    weights: str | None = None,
+    device: str | torch.device = "cpu",
+    tokenizer: Path | None = None,
+) -> LoadedModel:
+    """Load the checkpoint at `path`: a folder, a Lightning file, or a name on the hub.
+
+    `weights` is `raw`, `ema` or None, the family's default; `tokenizer` a file or folder that takes the place of the
+    checkpoint's own. Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says
+    what was found and what is known.
+    """
+    where = torch.device(device)
+    local = Path(path)
+    name = None if local.exists() else _hub_name(str(path))
+    if name is None:
+        return _load_local(local, str(local), weights, where, tokenizer)
+    if not name.is_file:
+        # What is not audited, or not known, is said before gigabytes are fetched.
+        _recognised(Request(hub.fetch(name, hub.CONFIG), str(name), weights, where, tokenizer))
+    local = hub.fetch(name)
+    return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer)
+
+
+def _hub_name(text: str) -> hub.HubName | None:
+    """The name on the hub, unless `text` looks like a path here of which the last part was mistyped."""
+    name = hub.hub_name(text)
+    return None if name is None or (not name.explicit and Path(text).parent.exists()) else name
+
+
+def _load_local(
+    path: Path, name: str, weights: str | None, device: torch.device, tokenizer: Path | None
+) -> LoadedModel:
+    if path.is_dir():
+        request = Request(path, name, weights, device, tokenizer)
+        return _recognised(request).load(request)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or folder")
+    if path.suffix in (".json", ".safetensors"):
+        raise CheckpointError(f"{path}: not a checkpoint folder; give the folder that holds it")
+    # Folders need nothing of what reads pickles as data.
+    from audit_cli.checkpoints.lightning import load_lightning
+
+    loaded = load_lightning(path, weights, device, tokenizer)
+    return replace(loaded, info=replace(loaded.info, name=name))
+
+
+def _recognised(request: Request) -> Family:
+    """The family of a folder, once its configuration has passed the family's check. Raises CheckpointError."""
+    family = recognise(request.config, request.name)
+    family.check(request)
+    return family
+
+
+def recognise(config: Mapping[str, Any], where: str) -> Family:
+    """The family of a configuration, by its classes, else its model type, else its keys.
+
+    Raises CheckpointError, with the known families, if it is none.
+    """
+    for matches in (Family.has_architecture, Family.has_model_type, Family.has_keys):
+        found = next((family for family in FAMILIES if matches(family, config)), None)
+        if found is not None:
+            return found
+    given = config.get("model_type")
+    near = str(given).lower()[:60]
+    known = sorted(
+        (family.name for family in FAMILIES if family.supported),
+        key=lambda name: -SequenceMatcher(None, near, name).ratio(),
+    )
+    raise CheckpointError(
+        f"{where}/config.json: model_type is {brief(given)}, and the model types known are {', '.join(known)}"
+    )

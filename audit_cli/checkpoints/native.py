@@ -5,23 +5,25 @@ Nothing is executed and nothing is unpickled: sizes, names and shapes are checke
 any memory is taken.
 """
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel
+from audit_cli.checkpoints.config_file import brief, read_json_object
+from audit_cli.checkpoints.errors import CheckpointError
+from audit_cli.checkpoints.family import Family, Request
 from audit_cli.checkpoints.loaded import LoadedModel, layout_for
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
+from audit_cli.checkpoints.safetensors_files import read_tensors, tensors_sha256
 from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer
+from audit_cli.checkpoints.whole_files import replace_file
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import Schedule, schedule_config, schedule_from_config
 from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
@@ -37,7 +39,6 @@ BACKBONES: dict[str, tuple[type[AdditiveConfig] | type[DiTConfig], type[Additive
 ROWS = ("cut", "pad", "pack")
 # Far above any published model; a configuration beyond these is damaged or hostile.
 LIMITS = {"vocab_size": 1 << 22, "max_length": 1 << 17, "width": 1 << 16, "layers": 1024, "heads": 1024}
-CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,12 @@ def save_native(
             # Of an earlier checkpoint in this folder, and preferred to the raw weights when it is loaded.
             (folder / name).unlink(missing_ok=True)
         else:
-            partial = folder / (name + ".part")
-            save_file(
-                {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, partial, metadata={"format": "pt"}
-            )
-            partial.replace(folder / name)
+            copies = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+            replace_file(folder / name, partial(save_file, copies, metadata={"format": "pt"}))
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    partial.replace(path)
+    replace_file(path, lambda file: file.write_bytes(data))
 
 
 def load_native(folder: Path, weights: str | None, device: torch.device) -> LoadedModel:
@@ -139,23 +135,16 @@ def load_native(folder: Path, weights: str | None, device: torch.device) -> Load
 
 def read_config(path: Path) -> NativeConfig:
     """Parse and validate `config.json`. Raises CheckpointError naming the field."""
-    try:
-        if path.stat().st_size > CONFIG_BYTES:
-            raise CheckpointError(f"{path}: larger than {CONFIG_BYTES} bytes: not a model configuration")
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(data, dict) or data.get("model_type") != MODEL_TYPE:
-        found = data.get("model_type") if isinstance(data, dict) else None
-        raise CheckpointError(f"{path}: model_type is {str(found)[:60]!r}, and this version knows {MODEL_TYPE!r}")
+    data = read_json_object(path)
+    if data.get("model_type") != MODEL_TYPE:
+        found = str(data.get("model_type"))[:60]
+        raise CheckpointError(f"{path}: model_type is {found!r}, and a native checkpoint's is {MODEL_TYPE!r}")
     if data.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {data.get('format')!r}; this version reads format {FORMAT}")
+        raise CheckpointError(f"{path}: format {brief(data.get('format'))}; this version reads format {FORMAT}")
     try:
         return _parse(data)
     except (KeyError, TypeError, ValueError) as error:
-        detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)[:300]
         raise CheckpointError(f"{path}: {detail}") from None
 
 
@@ -172,7 +161,7 @@ def _parse(data: dict[str, Any]) -> NativeConfig:
     if not isinstance(data["schedule"], dict):
         raise ValueError("schedule must be an object")
     if data.get("noise") != "uniform":
-        raise ValueError(f"noise is {data.get('noise')!r}; this audit is for uniform-state models")
+        raise ValueError(f"noise is {brief(data.get('noise'))}; this audit is for uniform-state models")
     if data["rows"] not in ROWS:
         raise ValueError(f"rows must be one of {', '.join(ROWS)}")
     training = data.get("training", {})
@@ -186,44 +175,13 @@ def _parse(data: dict[str, Any]) -> NativeConfig:
     )
 
 
-def read_tensors(file: Path, expected: Mapping[str, tuple[int, ...]], device: torch.device) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, exactly those expected, finite, as float32. Raises CheckpointError."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file")
-    try:
-        with safe_open(file, framework="pt", device=str(device)) as opened:
-            _check_names_and_shapes(file, opened, expected)
-            tensors = {name: opened.get_tensor(name).float() for name in expected}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from None
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise UnauditableModel(f"{file}: tensor {name!r} holds NaN or infinity")
-    return tensors
+def _check(request: Request) -> None:
+    if request.tokenizer is not None:
+        raise CheckpointError(f"{request.folder}: a native checkpoint has its own tokenizer; leave out --tokenizer")
 
 
-def _check_names_and_shapes(file: Path, opened: Any, expected: Mapping[str, tuple[int, ...]]) -> None:
-    names = set(opened.keys())
-    for what, odd in (("is missing", expected.keys() - names), ("does not belong", names - expected.keys())):
-        if odd:
-            more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
-            raise CheckpointError(f"{file}: tensor {min(odd)[:100]!r} {what}{more}")
-    for name, shape in expected.items():
-        piece = opened.get_slice(name)
-        if tuple(piece.get_shape()) != shape:
-            raise CheckpointError(
-                f"{file}: tensor {name!r} has shape {tuple(piece.get_shape())}, and the configuration says {shape}"
-            )
-        if piece.get_dtype() not in ("F64", "F32", "F16", "BF16"):
-            raise CheckpointError(f"{file}: tensor {name!r} has type {piece.get_dtype()}, not floating point")
+def _load(request: Request) -> LoadedModel:
+    return load_native(request.folder, request.weights, request.device)
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        if math.prod(tensor.shape):
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+FAMILY = Family(MODEL_TYPE, _check, _load, (MODEL_TYPE,))

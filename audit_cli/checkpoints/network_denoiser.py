@@ -36,17 +36,25 @@ class NetworkDenoiser:
 
     @torch.inference_mode()
     def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
-        # Rows are filled up to whole blocks behind a mask: matrix products of few rows, attention over unaligned
-        # memory and the ends of buffers all round differently, and a row must not depend on its place in a batch.
         length = tokens.shape[1]
-        missing = -length % MIN_ROWS
-        mask = None
-        if missing:
-            tokens = torch.nn.functional.pad(tokens, (0, missing))
-            mask = torch.arange(length + missing, device=tokens.device)[None] < length
+        tokens, mask = filled_up(tokens)
         condition = in_whole_blocks(lambda times: noise_condition(self.network, self.schedule, times), t)
         hidden: Tensor = self.network(tokens, condition, mask)
         return hidden[:, :length]
+
+
+def filled_up(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Rows (rows, length) filled up to whole blocks, and the mask (1, filled length) of real tokens, if any were added.
+
+    Matrix products of few rows, attention over unaligned memory and the ends of buffers all round differently, and a
+    row must not depend on its place in a batch.
+    """
+    length = tokens.shape[1]
+    missing = -length % MIN_ROWS
+    if not missing:
+        return tokens, None
+    mask = torch.arange(length + missing, device=tokens.device)[None] < length
+    return torch.nn.functional.pad(tokens, (0, missing)), mask
 
 
 def noise_condition(network: AdditiveTransformer | DiT, schedule: Schedule, t: Tensor) -> Tensor:

@@ -1,15 +1,26 @@
 """A tokenizer as the audit needs it: text to ids and back, and never silently something else."""
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from audit_cli.checkpoints.config_file import brief
 from audit_cli.checkpoints.errors import CheckpointError, Untokenizable
+from audit_cli.checkpoints.tokenizer_growth import check_vocabulary, growth_of
 
 PAD, SEPARATOR = "[PAD]", "[SEP]"
-FILE_BYTES = 256 << 20
+# Twice the largest published ones; a hostile one takes some twenty times as much memory while it is read.
+FILE_BYTES = 64 << 20
+# A normalized text takes about twenty bytes a byte. Texts of 1 MiB pass the tokenizers of most models.
+NORMALIZED_BYTES = 64 << 20
+# What any tokenizer has to stand: words, and digits, an accent, another space, other scripts, no letter, nothing.
+PROBES = ("the quick brown fox", "A 1 é\u00a0日本 ﬁ🙂\n", " ", "")
 SPECIAL = {"cut": [], "pad": [PAD], "pack": [SEPARATOR]}
 
 
@@ -17,6 +28,9 @@ class TextTokenizer:
     """A `tokenizers.Tokenizer` that refuses what it cannot represent instead of dropping or replacing it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        # As the library has read them: of a hostile file that may be something else than what stands in it.
+        self._most_characters = int(NORMALIZED_BYTES / growth_of(_components(tokenizer)))
+        self._panics = False
         tokenizer.no_truncation()
         tokenizer.no_padding()
         if getattr(tokenizer.model, "dropout", None) is not None:
@@ -39,6 +53,8 @@ class TextTokenizer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids without special tokens. Raises Untokenizable, naming the first character that does not fit."""
+        if len(text) > self._most_characters:
+            raise Untokenizable(f"longer than the {self._most_characters:,} characters that its tokenizer is given")
         ids = self._ids(text)
         if ids is None:
             raise Untokenizable(self._misfit(text))
@@ -46,13 +62,16 @@ class TextTokenizer:
 
     def _ids(self, text: str) -> tuple[int, ...] | None:
         try:
-            encoding = self._tokenizer.encode(text, add_special_tokens=False)
-            ids = tuple(encoding.ids)
-            whole = self._covers(text, encoding.offsets)
+            # The panics of the library write to stderr themselves: after the first, nobody hears of them.
+            with _no_stderr() if self._panics else contextlib.nullcontext():
+                encoding = self._tokenizer.encode(text, add_special_tokens=False)
+                ids = tuple(encoding.ids)
+                whole = self._covers(text, encoding.offsets)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:
+        except BaseException as error:
             # WordLevel has no other way to say that a character is not in its vocabulary, and some components panic.
+            self._panics = self._panics or _is_panic(error)
             return None
         if self._unknown is not None and self._unknown in ids:
             return None
@@ -80,7 +99,25 @@ class TextTokenizer:
         return "the model's tokenizer cannot represent this text"
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+        """The text of token ids. Raises CheckpointError where the tokenizer fails on ids of its own."""
+        try:
+            with _no_stderr() if self._panics else contextlib.nullcontext():
+                return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._panics = self._panics or _is_panic(error)
+            raise CheckpointError(f"the model's tokenizer cannot decode its tokens ({brief(str(error))})") from None
+
+    def panics(self) -> bool:
+        """Whether the library panics at ordinary texts, or at its first tokens; it is kept from telling of it."""
+        with _no_stderr():
+            for probe in PROBES:
+                with contextlib.suppress(CheckpointError):
+                    self.decode(self._ids(probe) or ())
+            with contextlib.suppress(CheckpointError):
+                self.decode(range(min(self.size, 8)))
+        return self._panics
 
     def piece(self, token_id: int) -> str:
         """The token as the vocabulary spells it, or its id where it has no spelling."""
@@ -104,14 +141,84 @@ def load_tokenizer(path: Path) -> TextTokenizer:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such tokenizer file")
     try:
-        if file.stat().st_size > FILE_BYTES:
-            raise CheckpointError(f"{file}: larger than {FILE_BYTES} bytes: not a tokenizer")
-        return TextTokenizer(Tokenizer.from_file(str(file)))
-    except (CheckpointError, KeyboardInterrupt, SystemExit):
+        with file.open("rb") as opened:
+            state = opened.read(FILE_BYTES + 1)
+        return parse_tokenizer(state)
+    except OSError as error:
+        raise CheckpointError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{file}: not a tokenizer.json that can be used: {error}") from None
+
+
+def parse_tokenizer(state: bytes) -> TextTokenizer:
+    """The tokenizer of what a `tokenizer.json` holds. Raises ValueError with the reason.
+
+    It is refused before the library sees it where it could take any amount of memory, and after it where it panics.
+    """
+    if len(state) > FILE_BYTES:
+        raise ValueError(f"larger than {FILE_BYTES} bytes")
+    try:
+        # Which of two equal names counts is for each reader to say, so there may be none.
+        data = json.loads(state.decode(), object_pairs_hook=_distinct)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object")
+    growth_of(data)
+    check_vocabulary(data)
+    del data
+    try:
+        with _no_stderr():
+            read = Tokenizer.from_buffer(state)
+    except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         # The library raises bare Exceptions from Rust, and panics.
-        raise CheckpointError(f"{file}: not a tokenizer.json that the tokenizers library reads ({error})") from None
+        raise ValueError(f"the tokenizers library does not read it ({brief(str(error))})") from None
+    tokenizer = TextTokenizer(read)
+    if tokenizer.panics():
+        raise ValueError("the tokenizers library fails on ordinary text with it")
+    return tokenizer
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("a name stands twice in one of its objects")
+    return out
+
+
+def _components(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What stands before and after the model, in the library's own words."""
+    names = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    parts = {name: getattr(tokenizer, name) for name in names}
+    return {name: json.loads(part.__getstate__()) for name, part in parts.items() if part is not None}
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Nothing that is written to the program's stderr arrives, whoever writes it; there may be none."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+        finally:
+            os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def train_tokenizer(kind: str, lines: Sequence[str], rows: str, normalize: str) -> TextTokenizer:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from audit_cli.cli.app import app
 
@@ -20,6 +21,12 @@ def main() -> None:
     # texts of all lengths would grow by hundreds of megabytes.
     for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(cache, "16")
+    # Tokenizers written in Rust panic on a broken file. That is told in one line, and a backtrace would add a hundred.
+    os.environ.pop("RUST_BACKTRACE", None)
+    for stream in (sys.stdout, sys.stderr):
+        # An ASCII terminal has no bars or dashes: better a report with question marks than none.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="uddm-audit")
     except OSError:

@@ -10,7 +10,7 @@ from audit_cli.cli import basins, entropy, inspect, train
 app = typer.Typer(
     help="Audit uniform-state diffusion language models for memorization.",
     epilog="Exit codes: 0 done, 1 a finding at or above --fail-on, 2 usage or no checkpoint, 3 not auditable, "
-    "4 inconclusive, 130 interrupted.",
+    "4 inconclusive, 130 and 143 stopped.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -76,6 +76,7 @@ def command(
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
+    tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
     batch_size: options.BatchSize = None,
 ) -> None:
@@ -97,7 +98,8 @@ def command(
 
     from audit_cli.cli import inputs
 
-    outputs = inputs.outputs(output, second, [model, *files, *(heldout or [])])
+    read = [model, *files, *(heldout or []), *([reference_model] if reference_model else [])]
+    outputs = inputs.outputs(output, second, read)
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
@@ -125,7 +127,9 @@ def command(
         reference_model=reference_model,
         twins=twins or 0,
         slot=Slot(slot or "digits"),
-        weights=weights or (options.Weights.RAW if paper else None),
+        weights=weights,
+        prefer_raw=paper,
+        tokenizer=tokenizer,
         device=device,
         show_text=show_text,
         unit=unit,

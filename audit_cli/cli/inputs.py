@@ -37,8 +37,9 @@ def opened(files: Sequence[Path], kind: str | None, text_column: str | None, lim
 
 
 def checkpoint(path: Path) -> None:
-    """End with a message unless there is something at `path`."""
-    if not path.exists():
+    """End with a message unless there is something at `path`, or it may be a name on the hub."""
+    may_be_a_name = str(path).startswith("hf:") or (len(path.parts) == 2 and not path.parent.exists())
+    if not path.exists() and not may_be_a_name:
         session.fail(f"{path}: no such file or folder", session.USAGE)
 
 

@@ -1,5 +1,7 @@
 """`uddm-audit inspect`."""
 
+from pathlib import Path
+
 from audit_cli.cli import options, session
 
 
@@ -7,6 +9,7 @@ from audit_cli.cli import options, session
 def command(
     model: options.Model,
     weights: options.WeightsOption = None,
+    tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
     verbose: options.Verbose = 0,
 ) -> None:
@@ -19,7 +22,13 @@ def command(
     from audit_cli.cli.running import load
     from audit_cli.reports.model import inspect_report
 
-    loaded = load(model, weights, device)
+    loaded = load(model, weights, device, tokenizer)
     info, law = inspect_model(loaded)
-    size = sum(file.stat().st_size for file in model.iterdir() if file.is_file())
-    session.stdout().print(inspect_report(info, law, size))
+    session.stdout().print(inspect_report(info, law, _size(model)))
+
+
+def _size(model: Path) -> int | None:
+    """Bytes of the checkpoint's files; unknown of one on the hub."""
+    if model.is_dir():
+        return sum(file.stat().st_size for file in model.iterdir() if file.is_file())
+    return model.stat().st_size if model.is_file() else None

@@ -55,7 +55,9 @@ def number(panel: str, text: str, *names: str, low: float = 1, high: float = 1_0
     return option(panel, text, *names, callback=between(low, high), **{"metavar": "N"} | more)
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a checkpoint.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder, .ckpt file, or hub name of a checkpoint.", show_default=False)
+]
 FILES = "Texts: .txt, a line each, .jsonl, .csv, .parquet; - is stdin."
 
 InputFormat = Annotated[
@@ -102,7 +104,7 @@ Verbose = Annotated[int, option(OUTPUT, "-vv: the traceback of an error.", "--ve
 Restart = Annotated[bool, option(OUTPUT, "Begin a stopped run anew, not go on.", "--restart")]
 FailOnOption = Annotated[
     FailOn | None,
-    option(GATE, "Exit 1 from memorized, familiar or recoverable on.", "--fail-on", metavar="VERDICT"),
+    option(GATE, "Exit 1 on memorized; or on familiar, recoverable, too.", "--fail-on", metavar="VERDICT"),
 ]
 ExitZero = Annotated[bool, option(GATE, "Exit 0 instead of 1.", "--exit-zero")]
 Strict = Annotated[bool, option(GATE, "Exit 3 if any text was skipped.", "--strict")]
@@ -110,6 +112,10 @@ DryRun = Annotated[bool, option(COMPUTE, "Say how long it would take, and measur
 WeightsOption = Annotated[
     Weights | None,
     option(COMPUTE, "raw or ema, where there are both.", "--weights", metavar="WHICH"),
+]
+TokenizerOption = Annotated[
+    Path | None,
+    option(COMPUTE, "In place of the checkpoint's own.", "--tokenizer", metavar="PATH"),
 ]
 Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1.", "--device", metavar="NAME", show_default=True)]
 BatchSize = Annotated[

@@ -1,5 +1,6 @@
 """What the measuring commands do alike, loaded only when one runs."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from audit_cli.audits.provenance import identity
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.candidates import Texts
-from audit_cli.checkpoints import LoadedModel, load_model
+from audit_cli.checkpoints import CheckpointError, LoadedModel, load_model
 from audit_cli.cli import session
 from audit_cli.cli.options import Unit, Weights
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.reports.files import Output, write_report
+from audit_cli.reports.files import Output, WriteError, write_report
 from audit_cli.reports.plan import plan_lines
 from audit_cli.reports.terminal import basins_report, entropy_report
 
@@ -39,6 +40,8 @@ class Request:
     twins: int = 0
     slot: Slot = field(default_factory=Slot)
     weights: Weights | None = None
+    prefer_raw: bool = False
+    tokenizer: Path | None = None
     device: str = "cpu"
     show_text: ShowText | None = None
     unit: Unit = Unit.NATS
@@ -56,22 +59,31 @@ Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit
 
 def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
     """Load, measure, judge, write, print, and exit with the code of what was found."""
-    model = load(request.model, request.weights, request.device)
+    model = load(request.model, request.weights, request.device, request.tokenizer, request.prefer_raw)
     comparison = Comparison(request.heldout, request.twins, request.slot, _reference(request, model))
     shown = session.redaction(request.show_text)
     texts: AnyTexts = () if request.texts is None else request.texts
     with _journal(request, shown) as journal:
         with session.show_progress(request.quiet) as watch:
-            audit = build(model, texts, comparison, settings, watch, journal)
+            try:
+                audit = build(model, texts, comparison, settings, watch, journal)
+            except ValueError as error:
+                session.fail(str(error), session.USAGE)
             if request.dry_run:
                 planned = _planned(audit)
             else:
                 journal.bind(identity(audit.task.command, settings, model, comparison.plain()))
+                if kept := journal.count():
+                    watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
                 found = report(audit, shown)
         if request.dry_run:
             typer.echo("\n".join(planned))
             raise typer.Exit
-        _finish(request, found, shown)
+        try:
+            _finish(request, found, shown)
+        except WriteError as error:
+            again = f"; the measurements are kept in {journal.path}: the same command writes it again"
+            session.fail(f"{error}{again}", session.UNAUDITABLE)
         journal.finish()
     raise typer.Exit(session.verdict_exit(found, request.fail_on, request.strict, request.exit_zero))
 
@@ -87,12 +99,17 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def load(path: Path, weights: Weights | None, device: str) -> LoadedModel:
-    """The checkpoint, on a device that exists."""
+def load(
+    path: Path, weights: Weights | None, device: str, tokenizer: Path | None = None, prefer_raw: bool = False
+) -> LoadedModel:
+    """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named."""
     where = usable_device(device)
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
-    return load_model(path, None if weights is None else str(weights), where)
+    if weights is None and prefer_raw:
+        with contextlib.suppress(CheckpointError):
+            return load_model(path, "raw", where, tokenizer)
+    return load_model(path, None if weights is None else str(weights), where, tokenizer)
 
 
 def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
@@ -100,8 +117,9 @@ def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
     path = request.reference_model
     if path is None:
         return None
-    reference = load(path, None, request.device)
-    if reference.info.tokenizer_sha256 != model.info.tokenizer_sha256:
+    reference = load(path, None, request.device, request.tokenizer)
+    alike = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
+    if not alike or reference.info.vocab_size != model.info.vocab_size:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
     if reference.layout.max_length < model.layout.max_length:
         lengths = f"{reference.layout.max_length} tokens, and {request.model} takes {model.layout.max_length}"
@@ -122,6 +140,8 @@ def _journal(request: Request, shown: Redaction) -> Iterator[Journal]:
         if path is None:
             session.fail("stopped; nothing was written: with -o FILE a run can go on where it was stopped", code)
         kept = journal.count()
+        if not kept:
+            session.fail("stopped before anything was measured; the same command starts over", code)
         session.fail(f"stopped; {kept:,} measurements are kept in {path}: give the same command again to go on", code)
     finally:
         journal.close()

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,7 +25,9 @@ from audit_cli.training import (
     TrainingError,
     TrainingRows,
     TrainingSettings,
+    check_folder,
     check_manifest,
+    make_folder,
     make_rows,
     manifest_path,
     train,
@@ -70,11 +73,7 @@ class TrainingOrder:
 
 def run(order: TrainingOrder) -> None:
     """Train, and say what became of the text and of the weights."""
-    if order.folder.exists() and not order.folder.is_dir():
-        session.fail(f"{order.folder}: not a folder", session.USAGE)
-    if (order.folder / "config.json").exists() and not (order.resume or order.overwrite):
-        session.fail(f"{order.folder}: holds a checkpoint; --resume or --overwrite", session.USAGE)
-    order.folder.mkdir(parents=True, exist_ok=True)
+    check_folder(order.folder, order.resume, order.overwrite)
     if order.manifest:
         check_manifest(manifest_path(order.folder), replace=order.resume or order.overwrite)
     device = usable_device(order.device)
@@ -108,28 +107,44 @@ def run(order: TrainingOrder) -> None:
     )
     for number, reason in rows.skipped[:5]:
         session.note(f"  line {number}: {reason}")
+    make_folder(order.folder)
     begun, last = time.monotonic(), None
-    with _bar(order) as advance:
-        # An interruption waits for the end of its step, so that the state that is saved is whole.
-        asked: list[bool] = []
-        before = signal.signal(signal.SIGINT, lambda *_: asked.append(True))
-        steps = train(config, rows, tokenizer, settings, order.folder, device, order.resume)
-        try:
+    # An interruption waits for the end of its step, so that the state that is saved is whole, and for the manifest.
+    with _stops() as asked:
+        with _bar(order) as advance:
+            steps = train(config, rows, tokenizer, settings, order.folder, device, order.resume)
             for last in steps:
                 advance(last.step, last.loss)
                 if asked and last.step < order.steps:
                     steps.close()
-                    _manifest(order, last.step, texts, rows)
-                    session.fail(
-                        f"interrupted and saved at step {last.step:,}; the same command with --resume goes on",
-                        session.INTERRUPTED,
-                    )
-        finally:
-            signal.signal(signal.SIGINT, before)
-    loss = f", loss {last.loss:.3f}" if last else ""
-    session.note(f"wrote {order.folder}: {order.steps:,} steps in {time.monotonic() - begun:.0f} s{loss}")
-    _manifest(order, order.steps, texts, rows)
+                    break
+        if asked and last is not None and last.step < order.steps:
+            _manifest(order, last.step, texts, rows)
+            session.fail(
+                f"interrupted and saved at step {last.step:,}; the same command with --resume goes on",
+                session.stop_code(asked[0]),
+            )
+        loss = f", loss {last.loss:.3f}" if last else ""
+        session.note(f"wrote {order.folder}: {order.steps:,} steps in {time.monotonic() - begun:.0f} s{loss}")
+        _manifest(order, order.steps, texts, rows)
     session.note(f"next: uddm-audit entropy {order.folder}")
+
+
+@contextmanager
+def _stops() -> Iterator[list[KeyboardInterrupt]]:
+    """Ctrl-C and SIGTERM end nothing while this is open; those that came are in the list."""
+    asked: list[KeyboardInterrupt] = []
+    before: dict[signal.Signals, Any] = {}
+    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: session.Terminated}
+    try:
+        for number, kind in kinds.items():
+            # Only a program's main thread may; a test, or a service, may call from another.
+            with suppress(ValueError):
+                before[number] = signal.signal(number, lambda *_, kind=kind: asked.append(kind()))
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _manifest(order: TrainingOrder, step: int, texts: Sequence[Candidate], rows: TrainingRows) -> None:

@@ -113,8 +113,42 @@ class Geometric:
         return self.sigma_min ** (1 - t) * self.sigma_max**t
 
 
-SCHEDULES: dict[str, type[LogLinear] | type[Linear] | type[Cosine] | type[Geometric]] = {
-    schedule.name: schedule for schedule in (LogLinear, Linear, Cosine, Geometric)
+@dataclass(frozen=True)
+class LogSnrCosine:
+    """alpha between sigmoid(max_log_snr) at t = 0 and sigmoid(min_log_snr) at t = 1, falling as half a cosine.
+
+    The sampler's grid of GIDD (dvruette/gidd-easydel, `generate`), whose networks know no time. Noise never ends
+    entirely: at t = 0 a share sigmoid(-max_log_snr) is left.
+    """
+
+    min_log_snr: float = -9.0
+    max_log_snr: float = 9.0
+    name: ClassVar[str] = "log-snr-cosine"
+
+    def __post_init__(self) -> None:
+        _require(-30 <= self.min_log_snr < self.max_log_snr <= 30, "-30 <= min_log_snr < max_log_snr <= 30 must hold")
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """alpha at t = 1 and at t = 0."""
+        return 1 / (1 + math.exp(-self.min_log_snr)), 1 / (1 + math.exp(-self.max_log_snr))
+
+    def alpha(self, t: Times) -> Times:
+        low, high = self._ends
+        return low + (high - low) * (1 + torch.cos(torch.pi * t)) / 2
+
+    def alpha_derivative(self, t: Times) -> Times:
+        low, high = self._ends
+        return -(high - low) * torch.pi / 2 * torch.sin(torch.pi * t)
+
+    def time_of_level(self, level: float) -> float:
+        low, high = self._ends
+        return math.acos(min(1.0, max(-1.0, 2 * (1 - level - low) / (high - low) - 1))) / math.pi
+
+
+AnySchedule = type[LogLinear] | type[Linear] | type[Cosine] | type[Geometric] | type[LogSnrCosine]
+SCHEDULES: dict[str, AnySchedule] = {
+    schedule.name: schedule for schedule in (LogLinear, Linear, Cosine, Geometric, LogSnrCosine)
 }
 
 

@@ -5,13 +5,14 @@ stayed; it is *exact* if the whole text came back.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
+import torch
 from torch import Tensor
 
 from audit_cli.diffusion.corruption import Starts, corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser
-from audit_cli.diffusion.samplers import Ancestral, OneShot, Sampler
+from audit_cli.diffusion.samplers import Ancestral, OneShot, Outcome, Sampler
 from audit_cli.diffusion.schedules import level_at
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
 from audit_cli.probes.entropy import EntropyProbe, longest_run
@@ -19,7 +20,8 @@ from audit_cli.records import BasinMeasurement, EntropyMeasurement, LevelMeasure
 
 RETURN_RECOVERED = 0.90
 RETURN_KEPT = 0.99
-# Tokens of the trajectories that are under way together: bounds the memory of their random numbers.
+# Tokens of the trajectories that are under way together: bounds the memory of their random numbers. Where one row has
+# more, its restarts are run some at a time.
 TRAJECTORY_TOKENS = 1 << 17
 
 
@@ -90,73 +92,90 @@ class BasinProbe:
         """For each row: its index, a measurement a level, the longest recovered run, evaluations spent."""
         times = [self.times[k] for k in which]
         longest = max((len(rows[i].tokens) for i in todo), default=1)
+        at_once = min(restarts, max(1, TRAJECTORY_TOKENS // (longest * len(times))))
         at_most = max(1, TRAJECTORY_TOKENS // (longest * len(times) * restarts))
+        last = first + restarts
         for indices, tokens, own in by_length([rows[i] for i in todo], at_most):
-            starts = corrupted_starts(denoiser, tokens, times, range(first, first + restarts), self.seed, own)
-            size = self.batch_size or auto_batch_size(tokens.shape[1])
-            outcome = self.sampler.run(denoiser, starts, size)
-            argmax = OneShot().run(denoiser, starts, size).tokens if self.argmax else None
-            tally = _Tally.of(starts, outcome.tokens, argmax)
-            spent = outcome.evaluations.view(len(indices), -1).sum(1).tolist()
+            # Random numbers are keyed by the restart, so it does not matter which run together.
+            tally = _Tally.joined(
+                [
+                    self._some(denoiser, tokens, own, times, range(start, min(last, start + at_once)))
+                    for start in range(first, last, at_once)
+                ]
+            )
             for j, i in enumerate(indices):
                 levels = tuple(
-                    tally.level(j * len(times) + k, restarts, level_at(denoiser.schedule, t), t)
-                    for k, t in enumerate(times)
+                    tally.level(j, k, level_at(denoiser.schedule, t), t, self.argmax) for k, t in enumerate(times)
                 )
-                block = slice(j * len(times) * restarts, (j + 1) * len(times) * restarts)
-                run = max(longest_run(flags) for flags in tally.recovered[block])
-                yield todo[i], levels, run, spent[j]
+                yield todo[i], levels, int(tally.run[j].max()), int(tally.evaluations[j].sum())
+
+    def _some(self, denoiser: Denoiser, tokens: Tensor, own: Tensor, times: list[float], restarts: range) -> "_Tally":
+        """These restarts of each row at each time."""
+        starts = corrupted_starts(denoiser, tokens, times, restarts, self.seed, own)
+        size = self.batch_size or auto_batch_size(tokens.shape[1])
+        outcome = self.sampler.run(denoiser, starts, size)
+        argmax = OneShot().run(denoiser, starts, size).tokens if self.argmax else None
+        return _Tally.of(starts, outcome, argmax, (len(tokens), len(times), len(restarts)))
 
 
 @dataclass(frozen=True)
 class _Tally:
-    """What came back, a restart a row."""
+    """What came back, numbers by (row, time, restart): of the tokens themselves nothing is kept."""
 
     corrupted: Tensor
-    recovered: Tensor
+    run: Tensor
     recovery: Tensor
     unstable: Tensor
     returned: Tensor
     exact: Tensor
-    argmax_recovery: Tensor | None
+    argmax_recovery: Tensor
+    evaluations: Tensor
 
     @classmethod
-    def of(cls, starts: Starts, ends: Tensor, argmax: Tensor | None) -> "_Tally":
-        own, clean = starts.free.cpu(), starts.clean.cpu()
+    def of(cls, starts: Starts, outcome: Outcome, argmax: Tensor | None, shape: tuple[int, int, int]) -> "_Tally":
+        own, clean, ends = starts.free.cpu(), starts.clean.cpu(), outcome.tokens.cpu()
         corrupted = (starts.tokens.cpu() != clean) & own
-        right = (ends.cpu() == clean) & own
+        right = (ends == clean) & own
         recovered = right & corrupted
         count, kept = corrupted.sum(1), own.sum(1) - corrupted.sum(1)
         recovery = recovered.sum(1).double() / count.double()
         unstable = (own & ~corrupted & ~right).sum(1).double() / kept.clamp(min=1).double()
+        by_argmax = corrupted & False if argmax is None else (argmax.cpu() == clean) & corrupted
         return cls(
-            corrupted=corrupted,
-            recovered=recovered,
-            recovery=recovery,
-            unstable=unstable,
-            # A rate over no corrupted token is NaN, and NaN is no return.
-            returned=(recovery >= RETURN_RECOVERED) & (unstable <= 1 - RETURN_KEPT),
-            exact=(right == own).all(1),
-            argmax_recovery=None
-            if argmax is None
-            else ((argmax.cpu() == clean) & corrupted).sum(1).double() / count.double(),
+            *(
+                column.view(shape)
+                for column in (
+                    count,
+                    torch.tensor([longest_run(flags) for flags in recovered]),
+                    recovery,
+                    unstable,
+                    # A rate over no corrupted token is NaN, and NaN is no return.
+                    (recovery >= RETURN_RECOVERED) & (unstable <= 1 - RETURN_KEPT),
+                    (right == own).all(1),
+                    by_argmax.sum(1).double() / count.double(),
+                    outcome.evaluations.cpu(),
+                )
+            )
         )
 
-    def level(self, index: int, restarts: int, level: float, t: float) -> LevelMeasurement:
-        part = slice(index * restarts, (index + 1) * restarts)
-        measured = self.corrupted[part].any(1)
+    @classmethod
+    def joined(cls, parts: "list[_Tally]") -> "_Tally":
+        """One tally of further and further restarts of the same rows and times."""
+        return cls(*(torch.cat([getattr(part, each.name) for part in parts], dim=2) for each in fields(cls)))
+
+    def level(self, row: int, time: int, level: float, t: float, with_argmax: bool) -> LevelMeasurement:
+        at = (row, time)
+        measured = self.corrupted[at] > 0
         return LevelMeasurement(
             level=level,
             t=t,
             restarts=int(measured.sum()),
-            corrupted_tokens=int(self.corrupted[part].sum()),
-            returned=int(self.returned[part][measured].sum()),
-            exact=int(self.exact[part][measured].sum()),
-            recovery_rates=tuple(self.recovery[part][measured].tolist()),
-            unstable_rates=tuple(self.unstable[part][measured].tolist()),
-            argmax_recovery_rate=None
-            if self.argmax_recovery is None
-            else float(self.argmax_recovery[part][measured].mean()),
+            corrupted_tokens=int(self.corrupted[at].sum()),
+            returned=int(self.returned[at][measured].sum()),
+            exact=int(self.exact[at][measured].sum()),
+            recovery_rates=tuple(self.recovery[at][measured].tolist()),
+            unstable_rates=tuple(self.unstable[at][measured].tolist()),
+            argmax_recovery_rate=float(self.argmax_recovery[at][measured].mean()) if with_argmax else None,
         )
 
 

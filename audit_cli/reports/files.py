@@ -12,10 +12,10 @@ from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction
 from audit_cli.reports.formats import FORMATS
 from audit_cli.reports.metadata import metadata
-from audit_cli.reports.outputs import Output, OutputError, check_outputs, parse_output, reason
+from audit_cli.reports.outputs import Output, OutputError, WriteError, check_outputs, parse_output, reason
 from audit_cli.reports.tables import Table
 
-__all__ = ["Output", "OutputError", "check_outputs", "parse_output", "write_report"]
+__all__ = ["Output", "OutputError", "WriteError", "check_outputs", "parse_output", "write_report"]
 
 Fill = Callable[[BinaryIO], object]
 BUFFER_BYTES = 1 << 20
@@ -64,7 +64,7 @@ def _told_of(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{target}: {reason(error)}; it was not written") from None
+        raise WriteError(f"{target}: {reason(error)}; it was not written") from None
 
 
 def _discard(path: Path) -> None:

@@ -1,25 +1,41 @@
-"""What the words of a report mean; printed once, below it."""
+"""What the words of a report mean; printed once, below it: a word and its meaning, `{others}` for what was compared."""
 
-BASINS_LEGEND = """
-basin        share of tokens that may be replaced while half of the restarts still return
-memorized    returns, and stands out among {others}
-familiar     stands out among {others}; it does not return, or that is unclear
-recoverable  returns, and does not stand out among {others}
-no evidence  not proof of absence"""
+Legend = list[tuple[str, str]]
 
-ENTROPY_LEGEND = """
-Judged by surprise, which separates better than entropy.
-familiar     stands out among {others}. Whether it can be rebuilt: uddm-audit basins
-no evidence  not proof of absence"""
+BASINS_LEGEND: Legend = [
+    ("basin", "share of tokens that may be replaced while half of the restarts still return"),
+    ("memorized", "returns, and stands out among {others}"),
+    ("familiar", "stands out among {others}; whether it returns is denied or left open"),
+    ("recoverable", "returns, and does not stand out among {others}"),
+    ("no evidence", "not proof of absence"),
+]
+EXTRA_RESTARTS: Legend = [("31/32", "more restarts, where the first ones left open whether the text returns")]
+
+ENTROPY_LEGEND: Legend = [
+    ("familiar", "stands out among {others}. Whether it can be rebuilt: uddm-audit basins"),
+    ("no evidence", "not proof of absence"),
+]
+BY_SURPRISE: Legend = [("judged by", "surprise, which separates better than entropy")]
 
 NO_VERDICT = """
-No verdict: without text the model cannot have seen, a wide basin or a low entropy may be ordinary. Add
---heldout FILE ({m:,} texts need at least {needed:,} held-out ones; more are better), or --twins N for secrets."""
+No verdict: without text the model cannot have seen, a wide basin or a low entropy may be ordinary. Add --heldout FILE
+({m:,} texts need at least {needed:,} held-out ones; more are better), or --twins N for secrets."""
 
-WINDOW_LEGEND = "+96          of a text longer than the model the strongest window, which begins at this token"
-TWINS_LEGEND = """twins        copies of a text with its secret redrawn: q tells whether the model prefers the text to
-             what it might have been. Exact if the secret was drawn at random"""
-REFERENCE_LEGEND = "judged by    how much less the text surprises this model than the reference model"
+WINDOW_LEGEND: Legend = [("+96", "of a text longer than the model the strongest window, which begins at this token")]
+TWINS_LEGEND: Legend = [
+    (
+        "twins",
+        "copies of a text with its secret redrawn: q tells whether the model prefers the text to what it might have "
+        "been. Exact if the secret was drawn at random",
+    )
+]
+REFERENCE_LEGEND: Legend = [
+    (
+        "difference",
+        "how much less the text surprises this model than the reference model: the score that decides. Fair if the "
+        "reference model knows this kind of text as well as this one does",
+    )
+]
 
-REGIME_LEGEND = """ Intervals cover the choice of samples, not other training runs. This describes the model, not any
- text: to ask about a text, use  uddm-audit basins MODEL FILE --heldout FILE"""
+REGIME_LEGEND = """ Intervals cover the choice of samples, not other training runs. This describes the model,
+ not any text: to ask about a text, use  uddm-audit basins MODEL FILE --heldout FILE"""

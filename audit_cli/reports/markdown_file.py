@@ -1,18 +1,23 @@
 """Tables as Markdown, for people: the summary of a build server, a comment on a change. Not meant to be read back."""
 
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
+from itertools import islice
 from typing import BinaryIO
 
 from audit_cli.records import AuditReport, Basin, LawCheck, Verdict
 from audit_cli.redaction import ShowText
 from audit_cli.reports import words
 from audit_cli.reports.columns import Cells
+from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND
 from audit_cli.reports.model import LAW_WARNINGS
 from audit_cli.reports.tables import Table
 from audit_cli.safetext import for_markdown
 
 ROWS_SHOWN = 1000
 CHARACTERS_SHOWN = 120
+# Tables of texts; the others go text by text.
+STRONGEST_FIRST = ("basins", "entropy")
 
 # The header of a column, and what stands in a row's cell, safe in Markdown: strings through `_text`, numbers as
 # they are.
@@ -20,7 +25,8 @@ Column = tuple[str, Callable[[Cells], str]]
 
 
 def write_markdown(table: Table, file: BinaryIO) -> None:
-    """A heading, what was found in numbers, and a table of the first thousand rows with few columns, in UTF-8.
+    """A heading, what was found in numbers, a table of the thousand strongest rows with few columns, and what its
+    words mean, in UTF-8.
 
     The model's own samples have no rows here: what they say of the model stands above the table.
     """
@@ -40,15 +46,44 @@ def _lines(table: Table) -> Iterator[str]:
     columns = _columns(table)
     yield _row(header for header, _ in columns)
     yield _row("---" for _ in columns)
-    left_out = 0
-    for i, cells in enumerate(row for row in table if row.get("origin") != "generated"):
-        if i < ROWS_SHOWN:
-            yield _row(show(cells) for _, show in columns)
-        else:
-            left_out += 1
-    if left_out:
+    counted = _Counted(_given(table))
+    ordered = table.name in STRONGEST_FIRST
+    for cells in nsmallest(ROWS_SHOWN, counted, _strength) if ordered else islice(counted, ROWS_SHOWN):
+        yield _row(show(cells) for _, show in columns)
+    for _ in counted:
+        pass
+    if (left_out := counted.number - ROWS_SHOWN) > 0:
         yield ""
         yield f"… {left_out:,} more"
+    if report.judged and table.name in STRONGEST_FIRST:
+        yield ""
+        legend = BASINS_LEGEND if report.run.command == "basins" else ENTROPY_LEGEND
+        others = "its twins" if report.run.settings.get("twins") else "held-out texts"
+        for word, meaning in legend:
+            yield f"- **{word}**: {meaning.format(others=others)}"
+
+
+class _Counted:
+    """Rows, counted as they pass."""
+
+    def __init__(self, rows: Iterator[Cells]) -> None:
+        self._rows, self.number = rows, 0
+
+    def __iter__(self) -> Iterator[Cells]:
+        for row in self._rows:
+            self.number += 1
+            yield row
+
+
+def _given(table: Table) -> Iterator[Cells]:
+    return (row for row in table if row.get("origin") != "generated")
+
+
+def _strength(cells: Cells) -> tuple[float, float, float]:
+    """Verdicts as a person reads them, strongest first, then q, then score; what has none comes last."""
+    order = [str(verdict) for verdict in Verdict]
+    rank = order.index(cells["verdict"]) if cells["verdict"] else len(order) + (cells["status"] == "skipped")
+    return rank, 1.0 if cells["q_value"] is None else cells["q_value"], -(cells["score"] or 0.0)
 
 
 def _row(cells: Iterator[str]) -> str:
@@ -71,7 +106,7 @@ def _paragraphs(report: AuditReport) -> Iterator[str]:
     warnings = [LAW_WARNINGS[report.law.check]] if report.law.check is not LawCheck.CONFIRMED else []
     for warning in (*warnings, *report.warnings):
         yield f"Warning: {for_markdown(warning)}"
-    yield f"Settings {report.run.settings_id}, uddm-audit {report.run.version}."
+    yield f"Seed {report.run.settings['seed']}, settings {report.run.settings_id}, uddm-audit {report.run.version}."
 
 
 def _counts(report: AuditReport) -> str:
@@ -89,6 +124,10 @@ def _compared(report: AuditReport) -> str:
     if not report.judged:
         return "No verdict: there was no text to compare with that the model cannot have seen."
     held = "" if report.heldout is None else f"Compared with {report.heldout.used:,} held-out texts. "
+    if report.run.settings.get("twins"):
+        held = f"Each compared with {report.run.settings['twins']:,} twins. "
+    if report.reference_model is not None:
+        held += f"Judged by surprise under {for_markdown(report.reference_model.name)} minus surprise. "
     return f"{held}At most {report.fdr:.0%} of findings are false on average."
 
 
@@ -102,6 +141,7 @@ def _columns(table: Table) -> list[Column]:
             *_verdict_columns(table),
             (f"entropy, {unit}/token", _decimal(f"entropy_{unit}")),
             (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+            *_difference_column(table.report),
         ],
         "per-level": lambda: [
             ("id", _said("id")),
@@ -126,9 +166,15 @@ def _text_columns(table: Table) -> list[Column]:
     """Which text it is: its id, and what may be shown of it."""
     show = table.redaction.show
     if show is ShowText.NONE:
-        return [("id", _said("id"))]
+        return [("id", _id)]
     name = "fingerprint" if show is ShowText.FINGERPRINT else "text"
-    return [("id", _said("id")), (name, _said(name))]
+    return [("id", _id), (name, _said(name))]
+
+
+def _id(cells: Cells) -> str:
+    """The id, and of a long text the first token of its strongest window."""
+    at = f" +{cells['window_offset']:,}" if (cells["windows"] or 1) > 1 else ""
+    return _text(str(cells["id"]) + at)
 
 
 def _verdict_columns(table: Table) -> list[Column]:
@@ -147,7 +193,12 @@ def _basin_columns(report: AuditReport, unit: str) -> list[Column]:
         ("basin [95 %]", basin),
         ("returned", _percent("returned_share")),
         (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+        *_difference_column(report),
     ]
+
+
+def _difference_column(report: AuditReport) -> list[Column]:
+    return [] if report.reference_model is None else [("difference, nats/token", _decimal("score"))]
 
 
 def _verdict(cells: Cells) -> str:

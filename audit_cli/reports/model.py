@@ -19,19 +19,19 @@ LAW_WARNINGS = {
 }
 
 
-def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int) -> RenderableType:
+def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None) -> RenderableType:
     """What `uddm-audit inspect` says of a checkpoint."""
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("checkpoint", for_terminal(info.name)),
         ("family", f"{info.family}, {info.backbone} backbone"),
-        ("parameters", f"{info.parameters:,} ({words.size(size_bytes)} on disk)"),
+        ("parameters", f"{info.parameters:,}" + ("" if size_bytes is None else f" ({words.size(size_bytes)} on disk)")),
         ("vocabulary", f"{info.vocab_size:,} tokens ({for_terminal(info.tokenizer)})"),
         ("length", f"{info.max_length} tokens, rows: {info.rows}"),
         ("noise", f"uniform, {info.schedule} schedule"),
         ("law", f"{info.law}; law check {law.check}: contrast {law.contrast:+.2f} over {law.probes} probes"),
         ("weights", f"{info.weights}, sha256 {info.weights_sha256}"),
-        ("tokenizer", f"sha256 {info.tokenizer_sha256}"),
+        ("tokenizer", "none: --tokenizer" if info.tokenizer_sha256 is None else f"sha256 {info.tokenizer_sha256}"),
     ):
         table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
     if law.check is LawCheck.CONFIRMED:

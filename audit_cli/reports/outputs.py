@@ -15,6 +15,10 @@ class OutputError(Exception):
     """An output that cannot be written; the message says which and why."""
 
 
+class WriteError(OutputError):
+    """An output whose writing failed: the disk is full, say. What was there before is there still."""
+
+
 @dataclass(frozen=True)
 class Output:
     """A table to write: the name of its format in `FORMATS`, and its path."""
@@ -108,18 +112,26 @@ def _check_target(path: Path, output: Output, inputs: Iterable[Path]) -> None:
     if any(path.samefile(other) for other in inputs):
         raise OutputError(f"{path}: is one of the inputs")
     folders = (other.resolve() for other in inputs if other.is_dir())
-    if not _ours(path, output) and any(path.resolve().is_relative_to(folder) for folder in folders):
+    known = path in (output.meta, output.journal) or path.suffix.lower() in FORMATS[output.format].suffixes
+    if not known and any(path.resolve().is_relative_to(folder) for folder in folders):
         raise OutputError(f"{path}: is a file in the folder of the model")
+    if not _ours(path, output):
+        raise OutputError(f"{path}: is there and was not written by uddm-audit; remove it, or give another -o")
     if not os.access(path, os.W_OK):
         raise OutputError(f"{path}: is there and is not writable")
 
 
 def _ours(path: Path, output: Output) -> bool:
-    """Whether the file seems to be of an earlier run: beside a table lie its metadata, or the journal of a run."""
-    if path in (output.meta, output.journal):
-        return True
-    table = any(path.suffix.lower() in kind.suffixes for kind in FORMATS.values())
-    return table and (output.meta.exists() or output.journal.exists())
+    """Whether an earlier run wrote the file: its metadata lies beside it, or its journal."""
+    return path == output.journal or output.journal.exists() or _is_metadata(output.meta)
+
+
+def _is_metadata(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b'"schema": "uddm-audit/' in file.read(200)
+    except OSError:
+        return False
 
 
 def _check_folder(folder: Path) -> None:

@@ -21,11 +21,14 @@ from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.legend import (
     BASINS_LEGEND,
+    BY_SURPRISE,
     ENTROPY_LEGEND,
+    EXTRA_RESTARTS,
     NO_VERDICT,
     REFERENCE_LEGEND,
     TWINS_LEGEND,
     WINDOW_LEGEND,
+    Legend,
 )
 from audit_cli.reports.model import LAW_WARNINGS, regime_report
 from audit_cli.safetext import for_terminal
@@ -35,10 +38,18 @@ RULED = Box("    \n    \n -- \n    \n -- \n -- \n    \n -- \n", ascii=True)
 ROWS_SHOWN = 20
 EXCERPT_CELLS = 28
 LEAST_EXCERPT, LEAST_NAME = 8, 12
-NO_SURPRISE_BELOW = 90
+NO_SURPRISE_BELOW, NO_CURVE_BELOW = 90, 78
 # Cells of the columns beside the text, by the first word of their header.
-BASINS_WIDTHS = {"returned": 21, "basin": 16, "surprise": 10, "q": 6, "verdict": 14, "": 10}
-ENTROPY_WIDTHS = {"entropy": 10, "surprise": 10, "vanishing tokens": 16, "q": 6, "verdict": 14, "": 10}
+BASINS_WIDTHS = {"returned": 21, "basin": 16, "surprise": 10, "difference": 10, "q": 6, "verdict": 14, "": 10}
+ENTROPY_WIDTHS = {
+    "entropy": 10,
+    "surprise": 10,
+    "difference": 10,
+    "vanishing tokens": 16,
+    "q": 6,
+    "verdict": 14,
+    "": 10,
+}
 PAPER_NOTE = {"basins": "; one restart decides little: verdicts need the default protocol"}
 STYLES = {
     Verdict.MEMORIZED: "bold red",
@@ -59,8 +70,7 @@ def basins_report(
         yield _basins_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
     if legend and report.judged:
-        yield Text(BASINS_LEGEND.format(others=_others(report)))
-        yield from _compared_legend(report, notes)
+        yield _legend(report, notes, BASINS_LEGEND)
     elif legend:
         yield _no_verdict(report)
 
@@ -75,8 +85,7 @@ def entropy_report(
         yield _entropy_table(report, redaction, width, show_all, notes, bits)
         yield from _below(report, show_all, notes)
         if legend and report.judged:
-            yield Text(ENTROPY_LEGEND.format(others=_others(report)))
-            yield from _compared_legend(report, notes)
+            yield _legend(report, notes, ENTROPY_LEGEND)
         elif legend:
             yield _no_verdict(report)
     if report.regime is not None:
@@ -148,15 +157,18 @@ def _basins_table(
 ) -> Table:
     judged = report.judged
     restarts = 1 if report.run.settings["protocol"] == "paper" else int(str(report.run.settings["restarts"]))
-    surprise = width >= NO_SURPRISE_BELOW
+    surprise, curve = width >= NO_SURPRISE_BELOW, width >= NO_CURVE_BELOW
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
-    table.add_column(
-        f"returned, of {restarts}, after\n" + words.columns([f"{level:.0%}" for level in report.levels]), no_wrap=True
-    )
+    if curve:
+        levels = words.columns([f"{level:.0%}" for level in report.levels])
+        table.add_column(f"returned, of {restarts}, after\n{levels}", no_wrap=True)
     table.add_column("basin\n[95 %]", justify="center", no_wrap=True)
     if surprise:
         table.add_column("surprise\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
+    difference = report.reference_model is not None
+    if difference:
+        table.add_column("difference\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
@@ -167,20 +179,23 @@ def _basins_table(
         m = result.basin_measurement
         cells: list[str | Text] = [_name(result, redaction, room, notes)]
         if m is None:
-            cells += ["", "", *([""] if surprise else [])]
+            cells += [""] * (1 + curve + surprise)
         else:
             cells += [
-                words.columns([_returned(x, restarts) for x in m.curve]),
+                *([words.columns([_returned(x, restarts) for x in m.curve])] if curve else []),
                 words.basin(result.basin, report.levels),
                 *([words.nats(m.entropy.surprise_mean, bits)] if surprise else []),
             ]
+            notes.extended |= curve and m.deciding.restarts > restarts
+        cells += _difference(result, bits) if difference else []
         table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
         for name, quantile in _quantiles(report, room):
             basin = "" if quantile.basin is None else words.share_above(quantile.basin, report.levels)
-            cells = [name, words.columns([f"{r:g}" for r in quantile.returned]), basin]
-            table.add_row(*cells, *([words.nats(quantile.surprise, bits)] if surprise else []), style="dim")
+            cells = [name, *([words.columns([f"{r:g}" for r in quantile.returned])] if curve else []), basin]
+            cells += [words.nats(quantile.surprise, bits)] if surprise else []
+            table.add_row(*cells, *([words.nats(quantile.score, bits)] if difference else []), style="dim")
     return table
 
 
@@ -198,7 +213,11 @@ def _entropy_table(
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
     table.add_column("entropy\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
     table.add_column("surprise\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
-    table.add_column(f"vanishing tokens\n< {words.nats(0.05, bits)} {words.unit(bits)}", no_wrap=True)
+    difference = report.reference_model is not None
+    if difference:
+        table.add_column("difference\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
+    else:
+        table.add_column(f"vanishing tokens\n< {words.nats(0.05, bits)} {words.unit(bits)}", no_wrap=True)
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
@@ -211,11 +230,8 @@ def _entropy_table(
         if m is None:
             cells += ["", "", ""]
         else:
-            cells += [
-                words.nats(m.entropy_mean, bits),
-                words.nats(m.surprise_mean, bits),
-                words.share_bar(m.vanishing_share),
-            ]
+            cells += [words.nats(m.entropy_mean, bits), words.nats(m.surprise_mean, bits)]
+            cells += _difference(result, bits) if difference else [words.share_bar(m.vanishing_share)]
         table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
@@ -224,10 +240,15 @@ def _entropy_table(
                 name,
                 words.nats(quantile.entropy, bits),
                 words.nats(quantile.surprise, bits),
-                words.share_bar(quantile.vanishing_share),
+                words.nats(quantile.score, bits) if difference else words.share_bar(quantile.vanishing_share),
                 style="dim",
             )
     return table
+
+
+def _difference(result: TextResult, bits: bool) -> list[str | Text]:
+    """The score against a reference model, in nats or bits a token."""
+    return ["" if result.judgement is None else words.nats(result.judgement.score, bits)]
 
 
 def _shown(report: AuditReport, show_all: bool) -> Sequence[TextResult]:
@@ -273,6 +294,7 @@ class _Notes:
     def __init__(self) -> None:
         self.reasons: dict[str, list[str]] = {}
         self.windowed = False
+        self.extended = False
 
     def mark(self, reason: str, where: str) -> str:
         self.reasons.setdefault(reason, []).append(where)
@@ -353,19 +375,28 @@ def _quantiles(report: AuditReport, room: int) -> Iterator[tuple[str, HeldoutQua
         yield from zip(names, (held.median, held.best_hundredth), strict=True)
 
 
-def _compared_legend(report: AuditReport, notes: "_Notes") -> Iterator[Text]:
-    most = report.counts.most_references
-    smallest = f"Smallest possible p: {1 / (most + 1):.2g}." if most else ""
-    if notes.windowed:
-        yield Text(WINDOW_LEGEND)
-    if report.run.settings.get("twins"):
-        yield Text(TWINS_LEGEND)
+def _legend(report: AuditReport, notes: "_Notes", words_of_the_table: Legend) -> Table:
+    """The words that stand in the report, each meaning wrapped beside its word."""
+    twins = bool(report.run.settings.get("twins"))
+    entries = list(words_of_the_table)
+    entries += EXTRA_RESTARTS if notes.extended else []
+    entries += WINDOW_LEGEND if notes.windowed else []
+    entries += TWINS_LEGEND if twins else []
     if report.reference_model is not None:
-        yield Text(REFERENCE_LEGEND)
-    yield Text(
-        f"q            at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about\n"
-        f"             1 audit in {round(1 / report.fdr)} still names a text. {smallest}"
+        entries += REFERENCE_LEGEND
+    elif report.run.command == "entropy" and not twins:
+        entries += BY_SURPRISE
+    most = report.counts.most_references
+    smallest = f" Smallest possible p: {1 / (most + 1):.2g}." if most else ""
+    q = (
+        f"at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about 1 audit in "
+        f"{round(1 / report.fdr)} still names a text.{smallest}"
     )
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("", "")
+    for word, meaning in [*entries, ("q", q)]:
+        grid.add_row(word, Text(meaning.format(others=_others(report))))
+    return grid
 
 
 def _others(report: AuditReport) -> str:

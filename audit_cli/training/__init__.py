@@ -1,5 +1,6 @@
 """Trains a uniform-state diffusion language model on text."""
 
+from audit_cli.training.folder import check_folder, make_folder
 from audit_cli.training.manifest import check_manifest, manifest_path, write_manifest
 from audit_cli.training.rows import TrainingRows, make_rows
 from audit_cli.training.trainer import Progress, TrainingError, TrainingSettings, train
@@ -9,7 +10,9 @@ __all__ = [
     "TrainingError",
     "TrainingRows",
     "TrainingSettings",
+    "check_folder",
     "check_manifest",
+    "make_folder",
     "make_rows",
     "manifest_path",
     "train",

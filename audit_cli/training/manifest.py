@@ -47,8 +47,10 @@ def check_manifest(path: Path, replace: bool) -> None:
             raise TrainingError(f"{path}: is there and is no manifest; move it away, or give --no-manifest")
         if not replace:
             raise TrainingError(f"{path}: is there; --overwrite replaces it, --no-manifest lets it be")
+    # Where the folder is still to be made, the one that it will be made in.
+    place = next((folder for folder in (path.parent, *path.parent.parents) if folder.exists()), path.parent)
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror}; give --no-manifest to go without") from None

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from audit_cli.checkpoints.config_file import brief
 from audit_cli.checkpoints.native import NativeConfig, build_network, save_native
 from audit_cli.checkpoints.network_denoiser import noise_condition
 from audit_cli.checkpoints.tokenizer import TextTokenizer
+from audit_cli.checkpoints.whole_files import replace_file
 from audit_cli.training.losses import elbo, resampled_cross_entropy
 from audit_cli.training.rows import TrainingRows
 
@@ -189,13 +192,9 @@ class _Run:
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
             state |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq")}
-        partial = folder / (STATE_FILE + ".part")
-        save_file(
-            {k: v.contiguous().cpu() for k, v in state.items()},
-            partial,
-            metadata={"step": str(step), "identity": self._identity()},
-        )
-        partial.replace(folder / STATE_FILE)
+        copies = {k: v.contiguous().cpu() for k, v in state.items()}
+        metadata = {"step": str(step), "identity": self._identity()}
+        replace_file(folder / STATE_FILE, partial(save_file, copies, metadata=metadata))
 
     def restore(self, file: Path) -> int:
         """Take up a saved state; returns the number of finished steps."""
@@ -226,13 +225,15 @@ class _Run:
                         if self.ema is not None:
                             self.ema[name].copy_(opened.get_tensor(f"ema.{name}"))
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-            raise TrainingError(f"{file}: damaged ({error})") from None
+            raise TrainingError(f"{file}: damaged ({brief(str(error))})") from None
         return step
 
 
 def _differences(saved: str, present: str) -> str:
     """What differs between two runs' identities, in words; empty if nothing does."""
     before, now = json.loads(saved), json.loads(present)
+    if not isinstance(before, dict) or not isinstance(before.get("settings", {}), dict):
+        raise ValueError("its identity is none")
     names = {"rows": "training text", "config": "network or schedule"}
     changed = [names[key] for key in names if before.get(key) != now[key]]
     settings = before.get("settings", {})

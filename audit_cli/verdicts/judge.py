@@ -19,7 +19,7 @@ NOT_COMPARED = "compared with no other text"
 NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shorter, or like a candidate"
 NO_TWINS = "no copy of it could be made: nothing to redraw, or the model cannot represent the copies"
 LAW_CONTRADICTED = "the law check contradicts the leave-one-out law that this score needs"
-TOO_FEW = "scores above everything it is compared with, and that is too little to say more"
+TOO_FEW = "stands out among everything it is compared with, which is too few to rule out chance"
 UNCLEAR = -1
 
 

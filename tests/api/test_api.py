@@ -311,3 +311,9 @@ def test_the_promised_names_are_the_typed_ones():
     for name, module in imported.items():
         assert getattr(audit_cli, name) is getattr(sys.modules[module], name)
     assert (Path(audit_cli.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("seed", [1.5, 1.0, "1", True, None])
+def test_a_seed_is_a_whole_number(memorizing, seed):
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        audit_cli.entropy(memorizing, ["a"], seed=seed)

@@ -105,7 +105,7 @@ def test_too_few_references_are_inconclusive_and_not_clean(memorizing, redaction
     report = audit_basins(memorizing, texts("train.txt", 1), texts("heldout.txt", 5), QUICK, redaction)
     judgement = next(iter(report.results)).judgement
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert "too little" in judgement.reason
+    assert "too few" in judgement.reason
     assert judgement.p_value == pytest.approx(1 / (judgement.references + 1))
 
 

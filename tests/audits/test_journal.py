@@ -1,6 +1,7 @@
 """What a journal keeps, for whom, and what it refuses."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -158,6 +159,88 @@ def test_layout_and_kind_are_part_of_a_key():
     padded = Row(bare.candidate, bare.tokens, 0, 2)
     keys = {journal.row_key("row", bare), journal.row_key("row", padded), journal.row_key("reference", bare)}
     assert len(keys) == 3
+
+
+def filled(path):
+    journal = Journal(path, KEY)
+    journal.bind({"steps": 16})
+    journal.put([(bytes([i]), "", b"measured") for i in range(20)])
+    journal.close()
+
+
+HOSTILE = [
+    "DROP TABLE facts; CREATE VIEW facts AS SELECT 'identity' AS name, '{}' AS value, x'' AS seal",
+    "CREATE TRIGGER t AFTER INSERT ON measured BEGIN DELETE FROM measured; END",
+    "CREATE TABLE more (x)",
+    "ALTER TABLE measured ADD COLUMN more",
+    "UPDATE facts SET value = 'x'",
+    "UPDATE facts SET value = NULL",
+    "UPDATE facts SET value = '[]'",
+    "UPDATE facts SET value = replace(value, '16', '17')",
+    "UPDATE facts SET value = CAST(x'ff' AS TEXT)",
+    "UPDATE measured SET data = x'c1'",
+    "UPDATE measured SET data = NULL",
+    "UPDATE measured SET data = 5",
+    "UPDATE measured SET data = zeroblob(100000000)",
+    "UPDATE measured SET reason = 'why'",
+    "UPDATE measured SET reason = x'00'",
+    "UPDATE measured SET reason = CAST(x'ff' AS TEXT)",
+    "UPDATE measured SET seal = NULL",
+]
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_what_was_written_into_a_journal_from_outside_is_no_measurement(tmp_path, statement):
+    path = tmp_path / "a.part"
+    filled(path)
+    db = sqlite3.connect(path)
+    db.executescript(statement)
+    db.close()
+    with pytest.raises(JournalError, match="damaged; remove it"):
+        look_at(Journal(path, KEY))
+    anew = Journal(path, KEY, restart=True)
+    anew.bind({"steps": 17})
+    assert anew.count() == 0
+
+
+def look_at(journal):
+    try:
+        journal.bind({"steps": 16})
+        for i in range(20):
+            if journal.get(bytes([i])) is None:
+                raise AssertionError("it is gone, and nobody says so")
+    finally:
+        journal.close()
+
+
+def test_a_stream_that_is_given_up_says_nothing_of_a_closed_journal(tmp_path):
+    journal = Journal(tmp_path / "a.part", KEY)
+    with journal.texts_anew():
+        for position in range(5):
+            key = journal.row_key("row", row(position))
+            journal.add_text(position, "f", key, 1)
+            journal.add_windows(position, [(0, key)])
+    streams = [journal.parts(), journal.texts()]
+    for stream in streams:
+        next(stream)
+    journal.close()
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_files_that_sqlite_would_take_for_its_own_are_left_alone(tmp_path, suffix):
+    other = tmp_path / f"a.part{suffix}"
+    other.write_text("precious")
+    with pytest.raises(JournalError, match="no journal"):
+        Journal(tmp_path / "a.part", KEY)
+    assert other.read_text() == "precious"
+    other.unlink()
+    other.symlink_to(tmp_path / "elsewhere")
+    filled(tmp_path / "b.part")
+    (tmp_path / "b.part").rename(tmp_path / "a.part")
+    with pytest.raises(JournalError, match="no journal"):
+        Journal(tmp_path / "a.part", KEY)
 
 
 FILL = """

@@ -83,6 +83,22 @@ def test_a_bomb_is_given_up_after_little_memory(tmp_path, line):
         tracemalloc.stop()
 
 
+def test_a_bomb_of_many_short_lines_is_refused_before_they_are_read(tmp_path):
+    # Thirty million candidates took most of a minute before the bomb was noticed.
+    bomb = tmp_path / "bomb.txt.gz"
+    squeeze = zlib.compressobj(9, wbits=31)
+    bomb.write_bytes(b"".join(squeeze.compress(b"a\n" * (1 << 19)) for _ in range(70)) + squeeze.flush())
+    with pytest.raises(CandidateError, match="more than 200 times"):
+        open_texts([bomb])
+
+
+def test_a_bomb_of_many_members_is_refused_as_well(tmp_path):
+    bomb = tmp_path / "bomb.txt.gz"
+    bomb.write_bytes(gzip.compress(b"a\n" * (1 << 19)) * 70)
+    with pytest.raises(CandidateError, match="more than 200 times"):
+        open_texts([bomb])
+
+
 def test_parquet_is_not_decompressed(read):
     with pytest.raises(CandidateError, match="decompress it first"):
         read(b"", "f.parquet.gz")

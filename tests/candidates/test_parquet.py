@@ -40,10 +40,17 @@ STRINGS = {
 
 @pytest.mark.parametrize("kind", STRINGS.values(), ids=STRINGS)
 def test_every_row_of_strings_is_a_candidate(read, kind):
-    texts = pa.array(["one", "zwei ü", "one", ""]).cast(kind)
+    texts = pa.array(["one", "zwei ü", "one", "\u3000"]).cast(kind)
     assert read({"text": texts}) == [
-        Candidate("f.parquet", i, f"f.parquet:{i}", text) for i, text in enumerate(["one", "zwei ü", "one", ""], 1)
+        Candidate("f.parquet", i, f"f.parquet:{i}", text)
+        for i, text in enumerate(["one", "zwei ü", "one", "\u3000"], 1)
     ]
+
+
+@pytest.mark.parametrize("kind", STRINGS.values(), ids=STRINGS)
+def test_a_blank_text_is_none(read, kind):
+    found = read({"text": pa.array(["", " \t\r\n", "one"]).cast(kind)})
+    assert [getattr(c, "reason", None) for c in found] == ["no text", "no text", None]
 
 
 def test_rows_are_numbered_through_all_row_groups_and_batches(read):

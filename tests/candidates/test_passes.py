@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -173,6 +174,50 @@ def test_standard_input_that_is_closed_or_cannot_be_kept_is_told(stdin, monkeypa
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
     with pytest.raises(CandidateError, match="No space left on device"):
         open_texts([Path("-")])
+
+
+class Endless:
+    """`yes`, as a stream that counts what is taken of it."""
+
+    def __init__(self, line=b"abc\n"):
+        self.line, self.taken = line, 0
+
+    def read(self, size):
+        self.taken += size
+        return (self.line * (size // len(self.line) + 1))[:size]
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "csv"])
+def test_of_an_endless_stream_no_more_is_taken_than_is_asked_for(monkeypatch, kind):
+    endless = Endless(b"abc\n" if kind == "txt" else b'{"text": "a"}\n' if kind == "jsonl" else b"text\n")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=endless))
+    opened = open_texts([Path("-")], kind=kind)
+    assert len(list(islice(opened, 5))) == len(list(islice(opened, 5))) == 5
+    assert endless.taken == snapshot.BLOCK_BYTES
+    # One pass goes on where another has stopped.
+    more = list(islice(opened, 300_000))
+    assert more == list(islice(opened, 300_000))
+    assert snapshot.BLOCK_BYTES < endless.taken <= 8 * snapshot.BLOCK_BYTES
+
+
+@pytest.mark.parametrize("kind", ["txt", "parquet"])
+def test_an_endless_stream_is_given_up(monkeypatch, kind):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless()))
+    monkeypatch.setattr(snapshot, "MAX_STREAM_BYTES", 3 << 20)
+    with pytest.raises(CandidateError, match=r"standard input: more than 0 GiB, .* give a file, or --limit"):
+        for _ in open_texts([Path("-")], kind=kind):
+            pass
+
+
+def test_a_stream_that_would_fill_the_disk_is_given_up_in_every_pass(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless()))
+    opened = open_texts([Path("-")])
+    monkeypatch.setattr(os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4 << 20))
+    for _ in range(2):
+        with pytest.raises(CandidateError, match="almost full"):
+            list(opened)
+    # What was kept is still there, and nothing is missing in its midst.
+    assert len(list(islice(opened, 1 << 18))) == 1 << 18
 
 
 def test_standard_input_can_be_given_only_once(stdin):

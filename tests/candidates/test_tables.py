@@ -92,6 +92,8 @@ FAULTS = {
     b"a,b,c": "the record has 3 fields, the header has 2",
     b",1": "no text",
     b'"",1': "no text",
+    b"   ,1": "no text",
+    b'" \n\t",1': "no text",
     b"a\xff,1": "not valid UTF-8",
     b"\xed\xa0\x80,1": "not valid UTF-8",
 }

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from audit_cli.checkpoints import CheckpointError, UnauditableModel, load_model
-from audit_cli.checkpoints.native import NativeConfig, build_network, save_native, tensors_sha256
+from audit_cli.checkpoints.native import NativeConfig, build_network, save_native
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
+from audit_cli.checkpoints.safetensors_files import tensors_sha256
 from audit_cli.checkpoints.tokenizer import train_tokenizer
 from audit_cli.diffusion.schedules import Cosine
 from audit_cli.models.additive import AdditiveConfig

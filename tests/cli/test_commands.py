@@ -241,7 +241,7 @@ def test_the_exit_code_of_a_gate(lines, some_heldout, tmp_path):
     few.write_text("\n".join(Path(HELDOUT).read_text().splitlines()[:3]) + "\n")
     done = uddm("basins", MEMORIZING, lines, "--heldout", few, *QUICK, "--fail-on", "memorized")
     assert done.exit_code == 4
-    assert "too little" in done.stdout
+    assert "too few" in done.stdout
     assert uddm("entropy", MEMORIZING, lines, "--heldout", some_heldout, "--fail-on", "familiar").exit_code == 1
     assert uddm("entropy", MEMORIZING, lines, "--heldout", some_heldout, "--fail-on", "memorized").exit_code == 2
 
@@ -284,16 +284,19 @@ def test_training_mistakes_are_told(tmp_path, options, message):
     assert "Traceback" not in done.output
 
 
-def test_an_existing_output_is_replaced_whole_and_a_symlink_is_not_followed(lines, tmp_path):
+def test_an_output_of_an_earlier_run_is_replaced_whole_and_nothing_else_is(lines, tmp_path):
     target = tmp_path / "target.csv"
     target.write_text("precious")
     (tmp_path / "link.csv").symlink_to(target)
-    done = uddm("basins", MEMORIZING, lines, *QUICK, "-o", tmp_path / "link.csv")
-    assert done.exit_code == 2
+    for name in ("link.csv", "target.csv"):
+        assert uddm("basins", MEMORIZING, lines, *QUICK, "-o", tmp_path / name).exit_code == 2
     assert target.read_text() == "precious"
-    assert uddm("basins", MEMORIZING, lines, *QUICK, "-o", target).exit_code == 0
-    assert read(target)[1][0] == "schema"
-    assert target.stat().st_mode & 0o777 == 0o600
+    out = tmp_path / "out.csv"
+    assert uddm("basins", MEMORIZING, lines, *QUICK, "-o", out).exit_code == 0
+    out.write_text("of an earlier run")
+    assert uddm("basins", MEMORIZING, lines, *QUICK, "-o", out).exit_code == 0
+    assert read(out)[1][0] == "schema"
+    assert out.stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -173,6 +173,11 @@ def test_twins_and_reference_models_give_verdicts_on_the_command_line(lines, som
         (["--twins", "9", "--slot", "card"], "--slot card"),
         (["--fail-on", "memorized"], "--fail-on needs --heldout or --twins"),
         (["--restart"], "no -o was given"),
+        (["--levels", "1e-9"], "outside what the log-linear schedule reaches"),
+        (
+            ["--heldout", HELDOUT, "--reference-model", GENERALIZING, "-o", f"csv={GENERALIZING}/config.json"],
+            "of the model",
+        ),
         (["-o", "table.docx"], "unknown kind of output"),
         (["-o", "-"], "-o -"),
         (["--input-format", "doc"], "unknown input format"),

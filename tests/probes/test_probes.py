@@ -6,6 +6,7 @@ import torch
 
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import time_at_level
+from audit_cli.probes import basins
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.entropy import EntropyProbe, longest_run
 from audit_cli.probes.law_check import check_law
@@ -100,6 +101,26 @@ def test_more_restarts_continue_the_first_ones():
     (extended,) = few.extend(net, text, [short], 6)
     assert extended.deciding == long.deciding
     assert extended.levels == short.levels
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 60, 100])
+def test_the_restarts_of_one_row_are_run_some_at_a_time_with_the_same_result(monkeypatch, tokens):
+    net = ExactDenoiser(TEXTS, 5)
+    probe = BasinProbe((0.3, 0.6), 1, restarts=11, argmax=True)
+    whole = list(probe.measure(net, rows(*TEXTS, [0, 1])))
+    extended = probe.extend(net, rows(*TEXTS, [0, 1]), whole, 7)
+    most = []
+
+    class Counting(ExactDenoiser):
+        def hidden(self, tokens, t, context=None):
+            most.append(tokens.numel())
+            return super().hidden(tokens, t, context)
+
+    monkeypatch.setattr(basins, "TRAJECTORY_TOKENS", tokens)
+    counting = Counting(TEXTS, 5)
+    assert list(probe.measure(counting, rows(*TEXTS, [0, 1]))) == whole
+    assert probe.extend(counting, rows(*TEXTS, [0, 1]), whole, 7) == extended
+    assert max(most) <= max(tokens, 2 * 6) or max(most) == 4 * 6  # the texts themselves, for their entropy
 
 
 def test_a_text_is_measured_alike_in_any_company():

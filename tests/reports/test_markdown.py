@@ -86,16 +86,16 @@ def of(*found, **changes):
 def test_a_person_reads_few_columns(command, redaction, header):
     table = cells("\n".join(lines(report(command, results(redaction)), redaction)))
     assert ", ".join(table[0]) == header
-    assert [row[0] for row in table[1:]] == ["texts.txt:2", "texts.txt:1", "texts.txt:3", "my own id"]
+    assert [row[0] for row in table[1:]] == ["texts.txt:1 +16", "texts.txt:3 +16", "my own id +16", "texts.txt:2"]
 
 
 def test_the_cells_of_a_judged_text():
     table = cells("\n".join(lines(of(*results()))))
     shown = ["he said so", "MEMORIZED: why | not", ".015", ">= .25 [.10, .25]", "94%", "0.25"]
-    assert table[2] == ["texts.txt:1", *shown]
-    assert table[1][2] == "skipped: 40 tokens, at most 32" and set(table[1][3:]) == {""}
-    assert table[3][2].startswith("MEMORIZED (same text as texts.txt:1)")
-    assert table[4][2] == "measured"
+    assert table[1] == ["texts.txt:1 +16", *shown]
+    assert table[2][2].startswith("MEMORIZED (same text as texts.txt:1)")
+    assert table[3][2] == "measured"
+    assert table[4][2] == "skipped: 40 tokens, at most 32" and set(table[4][3:]) == {""}
 
 
 def test_without_a_comparison_there_is_no_q():
@@ -123,15 +123,21 @@ def test_a_model_is_judged_above_the_table_and_its_samples_have_no_rows():
     assert "**memorizing (provisional)**" in text and "certain of nearly every token" in text
     assert cells(text) == []
     both = of(measured(), *own, command="entropy", regime=REGIME, counts=Counts(1, 1, 0, 0))
-    assert [row[0] for row in cells("\n".join(lines(both)))] == ["id", "texts.txt:1"]
+    assert [row[0] for row in cells("\n".join(lines(both)))] == ["id", "texts.txt:1 +16"]
 
 
 def test_the_table_ends_after_a_thousand_rows():
     most = [skipped(id=f"f:{i}") for i in range(ROWS_SHOWN + 1234)]
     text = lines(of(*most))
     assert len(cells("\n".join(text))) == 1 + ROWS_SHOWN
-    assert text[-2:] == ["… 1,234 more", ""]
-    assert "more" not in lines(of(*most[:ROWS_SHOWN]))[-2]
+    assert "… 1,234 more" in text
+    assert not [line for line in lines(of(*most[:ROWS_SHOWN])) if line.startswith("…")]
+
+
+def test_the_strongest_of_many_texts_stand_first_and_none_of_them_is_left_out():
+    strong = measured(id="the one")
+    table = cells("\n".join(lines(of(*(skipped(id=f"f:{i}") for i in range(ROWS_SHOWN + 5)), strong))))
+    assert table[1][0].startswith("the one")
 
 
 def test_a_long_text_is_cut():

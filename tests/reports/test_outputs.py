@@ -79,11 +79,23 @@ def refused(message, *outputs, **options):
 
 
 def test_outputs_that_can_be_written_are_not_touched_by_the_check(here):
-    Path("out.csv").write_text("of an earlier run")
+    write_report(parse_output("out.csv"), report(results=results()), FULL, None, bits=False)
+    earlier = Path("out.csv").read_text()
     Path("in.jsonl").write_text("{}")
     check("out.csv", "out.parquet", "jsonl=other", second="per-level", inputs=["in.jsonl", "-", "a/hub-name"])
-    assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "out.csv"]
-    assert Path("out.csv").read_text() == "of an earlier run"
+    assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "out.csv", "out.meta.json"]
+    assert Path("out.csv").read_text() == earlier
+
+
+def test_a_file_that_no_audit_has_written_is_not_replaced(here):
+    Path("mine.csv").write_text("precious")
+    refused("not written by uddm-audit", "mine.csv")
+    refused("not written by uddm-audit", "csv=mine.csv")
+    Path("mine.meta.json").write_text('{"schema": "something else"}')
+    refused("not written by uddm-audit", "mine.csv")
+    refused("not written by uddm-audit", "mine.jsonl")
+    Path("late.per-level.csv").write_text("precious")
+    refused("not written by uddm-audit", "late.csv", second="per-level")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +150,7 @@ def test_a_file_of_the_model_is_no_output_but_the_folder_may_take_new_ones(here)
     for name in ("config.json", "README.md", "sub.csv"):
         Path("model", name).write_text("of the model")
     refused("folder of the model", "csv=model/config.json", inputs=["model"])
-    refused("folder of the model", "model/sub.csv", inputs=["model"])
+    refused("not written by uddm-audit", "model/sub.csv", inputs=["model"])
     check("model/new.csv", inputs=["model"])
     write_report(parse_output("model/new.csv"), report(results=results()), FULL, None, bits=False)
     check("model/new.csv", inputs=["model"])

@@ -182,7 +182,7 @@ class Stream:
         return self.count
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "markdown"])
 def test_rows_are_written_as_they_are_read(name):
     file, sizes = io.BytesIO(), []
     stream = Stream(3 * GROUP_ROWS // 2, lambda i: sizes.append(file.tell()))

@@ -1,8 +1,10 @@
 import csv
 import json
+import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -230,7 +232,8 @@ def test_a_disk_that_is_full_is_told_and_leaves_the_old_manifest(text, tmp_path,
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manifest.os, "fsync", full)
+    # The manifest's alone: the checkpoint comes first and is on the disk.
+    monkeypatch.setattr(manifest, "os", SimpleNamespace(**(vars(os) | {"fsync": full})))
     done = uddm("train", text, "-o", tmp_path / "model", *SMALL, "--overwrite")
     assert (done.exit_code, "the checkpoint is saved, its manifest is not" in " ".join(done.output.split())) == (
         2,
