@@ -95,9 +95,8 @@ class BasinTask:
             (i, m) for i, m in enumerate(measured) if isinstance(m, BasinMeasurement) and returns(m.deciding) is None
         ]
         if self.look_again and unclear:
-            # Not in the progress, which cannot know of them.
             again = [rows[i] for i, _ in unclear]
-            longer = probe.extend(self.model.denoiser, again, [m for _, m in unclear], MORE_RESTARTS)
+            longer = probe.extend(denoiser, again, [m for _, m in unclear], MORE_RESTARTS)
             for (i, _), m in zip(unclear, longer, strict=True):
                 measured[i] = m
         yield from measured

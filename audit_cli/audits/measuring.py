@@ -12,7 +12,7 @@ from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.records import BasinMeasurement, Candidate, EntropyMeasurement, Row, Skipped
+from audit_cli.records import BasinMeasurement, EntropyMeasurement, Row, Skipped
 from audit_cli.verdicts.recipes import Recipe
 
 Measured = TypeVar("Measured", bound=BasinMeasurement | EntropyMeasurement)
@@ -68,9 +68,8 @@ class Filed(Generic[Measured]):
         out: tuple[Measured, float | None] = self._decoder.decode(data)
         return out
 
-    def score(self, data: bytes) -> float:
-        """The deciding score of a measurement as it was filed."""
-        measured, other = self.decode(data)
+    def score(self, measured: Measured, other: float | None) -> float:
+        """The deciding score of a measurement as it was decoded."""
         return self.task.score(measured) if other is None else other - self.task.entropy(measured).surprise_mean
 
     def measure(
@@ -105,13 +104,9 @@ class Filed(Generic[Measured]):
         if self.reference is None:
             return [None] * len(rows)
         layout = self.reference.layout
-        own = [layout.place(_like(row.candidate), row.own, row.offset) for row in rows]
+        own = [layout.place(row.candidate, row.own, row.offset) for row in rows]
         measured = EntropyProbe().measure(self.reference.denoiser, own)
         return [m if isinstance(m, Skipped) else m.surprise_mean for m in measured]
-
-
-def _like(candidate: Candidate) -> Candidate:
-    return candidate
 
 
 def _entry(

@@ -27,6 +27,7 @@ from audit_cli.records import (
     Counts,
     HeldoutSummary,
     LawCheckResult,
+    RegimeReport,
     Row,
     Skipped,
     TextResult,
@@ -192,10 +193,10 @@ class Audit(Generic[Measured]):
                 continue
             for _, number, _, _, _, data in mine:
                 assert data is not None  # noqa: S101 - it has no reason
-                measured, _ = self.filed.decode(data)
+                measured, other = self.filed.decode(data)
                 entropy = self.task.entropy(measured)
                 back = self.task.returns(measured)
-                score = -entropy.surprise_mean if self.comparison.twins else self.filed.score(data)
+                score = -entropy.surprise_mean if self.comparison.twins else self.filed.score(measured, other)
                 columns.add(len(text), score, UNCLEAR if back is None else int(back), group, number)
                 spent += measured.evaluations
                 entropies += entropy.entropy_mean
@@ -223,8 +224,8 @@ class Audit(Generic[Measured]):
                 if filed is None or filed[0]:
                     failed += 1
                     continue
-                m, _ = self.filed.decode(filed[1])
-                kept.append(self._reference(m, self.filed.score(filed[1])))
+                m, other = self.filed.decode(filed[1])
+                kept.append(self._reference(m, self.filed.score(m, other)))
                 spent += m.evaluations
             measured.append(kept)
         scores = [[r.score for r in group] for group in measured]
@@ -332,7 +333,7 @@ class OwnResults:
     """What a model's own samples add to a report."""
 
     results: Sequence[TextResult]
-    regime: Any
+    regime: RegimeReport | None
 
 
 Own = Callable[[LawCheckResult], OwnResults]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from audit_cli.audits.journal import DiskFull, Journal, JournalError, OtherSettings
+from audit_cli.audits.journal import Journal, JournalError, OtherSettings
 from audit_cli.records import Candidate, Row
 
 KEY = b"a key for tests"
@@ -82,7 +82,9 @@ def test_a_file_of_someone_else_is_left_alone(tmp_path, content):
 
 def test_an_empty_file_is_a_journal_that_was_stopped_at_once(tmp_path):
     (tmp_path / "a.part").touch()
-    Journal(tmp_path / "a.part", KEY).put([(b"k", "", b"x")])
+    journal = Journal(tmp_path / "a.part", KEY)
+    journal.put([(b"k", "", b"x")])
+    assert journal.count() == 1
 
 
 def test_a_link_and_a_folder_are_refused(tmp_path):
@@ -226,6 +228,7 @@ def test_a_stream_that_is_given_up_says_nothing_of_a_closed_journal(tmp_path):
     journal.close()
     for stream in streams:
         stream.close()
+        assert next(stream, None) is None
 
 
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
@@ -266,4 +269,3 @@ def test_a_full_disk_keeps_what_was_filed(tmp_path):
     assert "the disk is full. What was measured is kept there" in done.stdout, done
     journal = Journal(path, b"k")
     assert journal.count() > 50
-    assert DiskFull is not None
