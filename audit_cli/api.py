@@ -21,7 +21,7 @@ from audit_cli.audits import (
     report_basins,
     report_entropy,
 )
-from audit_cli.audits.basins import SAMPLERS
+from audit_cli.audits.law import SAMPLERS
 from audit_cli.audits.run import Audit
 from audit_cli.audits.stream import Stream
 from audit_cli.candidates import GivenTexts, Texts, numbered
@@ -116,7 +116,7 @@ def basins(
     levels: Sequence[float] | None = None,
     restarts: int | None = None,
     steps: int | None = None,
-    sampler: Literal["ancestral", "attractor", "one-shot", "posterior-argmax"] = "ancestral",
+    sampler: Literal["ancestral", "attractor", "one-shot", "posterior-argmax", "entropy-bound"] | None = None,
     protocol: Protocol = "default",
     argmax: bool = False,
     batch_size: int | None = None,
@@ -135,8 +135,8 @@ def basins(
     seen the texts. A comparison that can find nothing, or little, is told as a `UserWarning`.
 
     `levels` (shares of the tokens), `restarts`, `steps`, `sampler` and `protocol` are as `uddm-audit basins --help`
-    says; protocol "paper" has its own levels, restarts and steps, and is meant for `load(..., weights="raw")`. `argmax`
-    adds the recovery rate of a single argmax to every level.
+    says, by default those of the model's family; protocol "paper" has its own levels, restarts and steps, and is meant
+    for `load(..., weights="raw")`. `argmax` adds the recovery rate of a single argmax to every level.
 
     `key` is what fingerprints are made with: the bytes of the command line's give the command line's, None those of
     this process alone. A generator that is closed, or forgotten, leaves nothing behind; use it in one thread.
@@ -153,13 +153,13 @@ def basins(
     _require(all(0 < level <= 1 for level in shares), "levels are shares of the tokens, above 0 and at most 1")
     _require(restarts is None or restarts > 0, f"restarts must be at least 1, not {restarts}")
     _require(steps is None or steps > 0, f"steps must be at least 1, not {steps}")
-    _require(sampler in SAMPLERS, f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+    _require(sampler is None or sampler in SAMPLERS, f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
     _check_run(protocol, fdr, seed, batch_size)
     settings = BasinSettings(
         levels=shares,
         restarts=restarts or BasinSettings.restarts,
-        steps=steps or BasinSettings.steps,
-        sampler=sampler,
+        steps=steps,
+        sampler=sampler or "",
         protocol=protocol,
         seed=seed,
         fdr=fdr,

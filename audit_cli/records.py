@@ -38,13 +38,17 @@ class LawCheck(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text to audit, and where it stands: `text`, or `token_ids` to be taken as they are."""
+    """A text to audit, and where it stands: `text`, or `token_ids` to be taken as they are.
+
+    `prompt` is a text that stands before the candidate and is never corrupted or measured.
+    """
 
     source: str
     line: int
     id: str
     text: str | None = None
     token_ids: tuple[int, ...] | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class Row:
     """A candidate, or a window of it, as the network sees it.
 
     Its own tokens are positions `start` to `stop`, the rest is layout; a window begins at the candidate's token
-    `offset`.
+    `offset`. `prompt` are tokens that the network takes beside the row. Only own tokens are corrupted and measured,
+    unless `whole`: then all are.
     """
 
     candidate: Candidate
@@ -68,10 +73,17 @@ class Row:
     start: int
     stop: int
     offset: int = 0
+    prompt: tuple[int, ...] = ()
+    whole: bool = False
 
     @property
     def own(self) -> tuple[int, ...]:
         return self.tokens[self.start : self.stop]
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        """The tokens that are corrupted and measured."""
+        return self.tokens if self.whole else self.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,7 @@ class ModelInfo:
     tokenizer: str
     tokenizer_sha256: str | None
     backbone: str
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

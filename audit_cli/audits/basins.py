@@ -6,33 +6,42 @@ from typing import Any
 
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.journal import Journal
+from audit_cli.audits.law import clean_look, sampler_for
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
-from audit_cli.diffusion.denoiser import Denoiser
-from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
+from audit_cli.diffusion.denoiser import Denoiser, Law
 from audit_cli.diffusion.schedules import level_at, time_at_level
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.entropy import EntropyProbe
 from audit_cli.records import AuditReport, Basin, BasinMeasurement, EntropyMeasurement, Row, Skipped
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.basin import basin
-from audit_cli.verdicts.recipes import BASIN_SURPRISE, HIGHEST_LEVEL, basin_surprise_score
+from audit_cli.verdicts.recipes import (
+    BASIN_AREA,
+    BASIN_SURPRISE,
+    HIGHEST_LEVEL,
+    Recipe,
+    basin_area,
+    basin_surprise_score,
+)
 from audit_cli.verdicts.returns import DECIDING_LEVEL, MORE_RESTARTS, returns
 
-SAMPLERS = ("ancestral", "attractor", "one-shot", "posterior-argmax")
 PAPER_TIMES = (0.05, 0.1, 0.25, 0.5, 1.0)
 PAPER_STEPS = 1000
 
 
 @dataclass(frozen=True)
 class BasinSettings:
-    """How to measure. `protocol` "paper" takes its times as they are, one restart on the whole 1000-step grid."""
+    """How to measure. `protocol` "paper" takes its times as they are, one restart on the whole 1000-step grid.
+
+    Without a `sampler` it is the family's own, without `steps` as many as it takes by default.
+    """
 
     levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75)
     restarts: int = 8
-    steps: int = 16
-    sampler: str = "ancestral"
+    steps: int | None = None
+    sampler: str = ""
     protocol: str = "default"
     seed: int = 0
     fdr: float = 0.05
@@ -50,20 +59,17 @@ class BasinSettings:
             times=times,
             deciding=min(range(len(levels)), key=lambda k: abs(levels[k] - DECIDING_LEVEL)),
             restarts=1 if paper else self.restarts,
-            sampler=self._sampler(paper),
+            sampler=sampler_for(model, self.sampler, PAPER_STEPS if paper else self.steps, snap=paper),
             seed=self.seed,
             argmax=self.argmax,
-            per_token=self.per_token,
+            entropy=clean_look(model, self.seed, self.per_token, self.batch_size),
             batch_size=self.batch_size,
         )
 
-    def _sampler(self, paper: bool) -> Sampler:
-        steps = PAPER_STEPS if paper else self.steps
-        if self.sampler == "posterior-argmax":
-            return PosteriorArgmax(steps, snap=paper)
-        if self.sampler == "attractor":
-            return Attractor()
-        return OneShot() if self.sampler == "one-shot" else Ancestral(steps, snap=paper)
+    def settled(self, model: LoadedModel) -> "BasinSettings":
+        """The same with the dynamics and its steps by name. Raises ValueError on settings that do not fit the model."""
+        sampler = self.probe(model).sampler
+        return replace(self, sampler=sampler.name, steps=getattr(sampler, "steps", None))
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,11 @@ class BasinTask:
 
     command = "basins"
     record = BasinMeasurement
-    recipe = BASIN_SURPRISE
+
+    @property
+    def recipe(self) -> Recipe:
+        """See `Task`: without surprise where that is not of the leave-one-out law."""
+        return BASIN_SURPRISE if self.model.denoiser.law is Law.LEAVE_ONE_OUT else BASIN_AREA
 
     @property
     def probe(self) -> BasinProbe:
@@ -107,6 +117,8 @@ class BasinTask:
 
     def score(self, measured: BasinMeasurement) -> float:
         """See `Task`."""
+        if self.recipe is BASIN_AREA:
+            return basin_area(measured)
         return basin_surprise_score(measured, self.model.info.vocab_size)
 
     def entropy(self, measured: BasinMeasurement) -> EntropyMeasurement:
@@ -115,7 +127,7 @@ class BasinTask:
 
     def entropy_probe(self) -> EntropyProbe:
         """See `Task`."""
-        return EntropyProbe(batch_size=self.settings.batch_size)
+        return replace(self.probe.entropy, per_token=False)
 
     def returns(self, measured: BasinMeasurement) -> bool | None:
         """See `Task`."""
@@ -140,7 +152,8 @@ def basins_audit(
     journal: Journal | None = None,
 ) -> Audit[BasinMeasurement]:
     """The audit of the texts' basins, ready to be run. Raises ValueError on settings that do not fit the model."""
-    settings.probe(model)
+    model = model.in_whole_rows() if settings.protocol == "paper" else model
+    settings = settings.settled(model)
     task = BasinTask(model, settings, look_again=settings.protocol != "paper")
     return Audit(model, texts, comparison, task, settings, watch or Watch(), journal or Journal(None, b""))
 

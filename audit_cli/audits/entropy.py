@@ -7,12 +7,13 @@ from typing import Any
 
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.journal import Journal
+from audit_cli.audits.law import clean_look, law_for_verdicts, sampler_for
 from audit_cli.audits.run import Audit, OwnResults
-from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.checkpoints.duo import DISTILLED
-from audit_cli.diffusion.denoiser import Denoiser
+from audit_cli.checkpoints.loaded import ENTROPY_BOUND
+from audit_cli.diffusion.denoiser import Denoiser, Law
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.entropy import EntropyProbe
 from audit_cli.probes.samples import generate
@@ -32,7 +33,10 @@ from audit_cli.verdicts.regime import regime
 
 @dataclass(frozen=True)
 class EntropySettings:
-    """How to measure. `draws` = 0 feeds the clean text; `samples` of the model's own are judged as a regime."""
+    """How to measure. `draws` = 0 feeds the clean text; `samples` of the model's own are judged as a regime.
+
+    `convert` turns a posterior law into the leave-one-out law; `settled` says where that is sound.
+    """
 
     t: float = T_MIN
     draws: int = 0
@@ -44,9 +48,20 @@ class EntropySettings:
     fdr: float = 0.05
     per_token: bool = False
     batch_size: int | None = None
+    convert: bool = False
 
     def probe(self) -> EntropyProbe:
-        return EntropyProbe(self.t, self.draws, self.context == "prefix", self.seed, self.per_token, self.batch_size)
+        """The probe of these settings."""
+        prefix = self.context == "prefix"
+        return EntropyProbe(self.t, self.draws, prefix, self.seed, self.per_token, self.batch_size, self.convert)
+
+    def settled(self, model: LoadedModel) -> "EntropySettings":
+        """The same with the time at which a posterior law can be looked at, unless a sound one was asked for."""
+        if model.denoiser.law is Law.LEAVE_ONE_OUT:
+            return self
+        look = clean_look(model, self.seed)
+        t = look.t if self.t == T_MIN else self.t
+        return replace(self, t=t, draws=max(1, self.draws), convert=look.convert and t >= look.t)
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,8 @@ def entropy_audit(
     journal: Journal | None = None,
 ) -> Audit[EntropyMeasurement]:
     """The audit of the texts' entropy, ready to be run."""
+    model = model.in_whole_rows() if settings.protocol == "paper" else model
+    settings = settings.settled(model)
     task = EntropyTask(model, settings)
     return Audit(model, texts, comparison, task, settings, watch or Watch(), journal or Journal(None, b""))
 
@@ -133,9 +150,10 @@ def _own_samples(
     """The model's own samples as results, and the regime they speak for."""
     if not settings.samples:
         return OwnResults((), None)
-    steps = settings.sample_steps + 1
-    denoiser = watched(model.denoiser, watch, "samples", settings.samples * steps)
-    written = generate(denoiser, settings.samples, settings.sample_steps, settings.seed, batch_size=settings.batch_size)
+    own_loop = model.sampling.dynamics == ENTROPY_BOUND
+    sampler = sampler_for(model, "", None if own_loop else settings.sample_steps)
+    denoiser = watched(model.denoiser, watch, "samples", settings.samples * sampler.evaluations(1.0))
+    written = generate(denoiser, settings.samples, sampler, settings.seed, batch_size=settings.batch_size)
     # Of an empty text nothing can be measured.
     rows = [row for row in map(model.layout.unframed, written) if row.own]
     results, kept, tokens = [], [], []

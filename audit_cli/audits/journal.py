@@ -179,7 +179,8 @@ class Journal:
 
     def row_key(self, kind: str, row: Row) -> bytes:
         """The keyed hash of a row: its tokens, and which of them are layout."""
-        return self.key(kind, (row.start, row.stop, *row.tokens))
+        beside = (len(row.prompt), *row.prompt, *row.tokens) if row.prompt else row.tokens
+        return self.key(kind, (row.start, row.stop, *beside))
 
     def count(self) -> int:
         """How many measurements there are."""

@@ -27,7 +27,10 @@ class Task(Protocol[Measured]):
 
     command: str
     record: type[Measured]
-    recipe: Recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """The score that decides."""
 
     def evaluations(self, row: Row) -> int:
         """About how many network evaluations a row takes."""
@@ -103,8 +106,7 @@ class Filed(Generic[Measured]):
         """Each row's mean surprise under the reference model."""
         if self.reference is None:
             return [None] * len(rows)
-        layout = self.reference.layout
-        own = [layout.place(row.candidate, row.own, row.offset) for row in rows]
+        own = [self.reference.place(row.candidate, row.own, row.offset) or row for row in rows]
         measured = EntropyProbe().measure(self.reference.denoiser, own)
         return [m if isinstance(m, Skipped) else m.surprise_mean for m in measured]
 

@@ -27,7 +27,7 @@ def run_info(
         settings=plain,
         settings_id=settings_id(command, plain, model),
         device=str(model.denoiser.device),
-        precision="float32",
+        precision=model.info.precision,
         seconds=seconds,
         evaluations=evaluations,
     )

@@ -4,7 +4,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import msgspec
@@ -13,11 +13,11 @@ import numpy as np
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.heldout import Reference, reference, summary, too_few
 from audit_cli.audits.journal import Journal
+from audit_cli.audits.law import law_for_verdicts
 from audit_cli.audits.measuring import Filed, Measured, Task
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.results import JournalResults
 from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
-from audit_cli.audits.verdict_law import law_for_verdicts
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.probes.law_check import check_law
@@ -284,7 +284,7 @@ class Audit(Generic[Measured]):
         together: list[list[Row]] = []
         tokens = 0
         for twin in self.comparison.slot.twins(text.text or "", self.comparison.twins, self.settings.seed):
-            rows = self.model.rows(Candidate(text.source, text.line, text.id, twin))
+            rows = self.model.rows(replace(text, text=twin))
             if isinstance(rows, Skipped):
                 continue
             together.append(rows)

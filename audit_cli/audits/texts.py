@@ -33,7 +33,7 @@ class Heldout:
         seen: set[tuple[int, ...]] = set()
         for text in texts:
             out.given += 1
-            ids = text if isinstance(text, Skipped) else model.token_ids(text)
+            ids = text if isinstance(text, Skipped) else _ids(model, text)
             if isinstance(ids, Skipped):
                 out.skipped += 1
             elif ids in seen:
@@ -146,20 +146,23 @@ def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> Referen
         rows: dict[tuple[int, ...], Row] = {}
         for i, (ids, candidate) in enumerate(kept):
             length = band.cut(ids)
-            if length is not None:
+            row = None if length is None else model.place(candidate, ids[:length])
+            if row is not None:
                 fitting.add(i)
-                rows.setdefault(ids[:length], _row(model, candidate, ids[:length]))
+                rows.setdefault(row.own, row)
         groups.append(tuple(rows.values()))
     if found.long:
         windows: dict[tuple[int, ...], Row] = {}
         for i, (ids, candidate) in enumerate(kept):
-            if len(ids) >= model.layout.max_length:
-                fitting.add(i)
+            room = model.room(candidate, len(ids))
+            if len(ids) >= room > 0:
                 # One window of each, drawn by its tokens: windows of one text are no independent references.
-                offsets = model.layout.offsets(len(ids))
+                offsets = model.layout.offsets(len(ids), room)
                 at = offsets[drawn_number(ids, len(offsets))]
-                window = ids[at : at + model.layout.max_length]
-                windows.setdefault(window, _row(model, candidate, window))
+                row = model.place(candidate, ids[at : at + room])
+                if row is not None:
+                    fitting.add(i)
+                    windows.setdefault(row.own, row)
         groups.append(tuple(windows.values()))
     return References(
         bands=tuple(among),
@@ -173,8 +176,12 @@ def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> Referen
     )
 
 
-def _row(model: LoadedModel, candidate: Candidate, ids: tuple[int, ...]) -> Row:
-    return model.layout.place(candidate, ids)
+def _ids(model: LoadedModel, text: Candidate) -> tuple[int, ...] | Skipped:
+    """The tokens of a held-out text, if its prompt leaves room for any."""
+    ids = model.token_ids(text)
+    if isinstance(ids, tuple) and model.place(text, ids[:1]) is None:
+        return Skipped(text, "its prompt leaves no room")
+    return ids
 
 
 def distinct_rows(

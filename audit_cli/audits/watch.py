@@ -1,5 +1,6 @@
 """Who looks on while an audit runs. The default looks away; the command line shows progress."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,13 +41,24 @@ class WatchedDenoiser:
         self, tokens: Int64[Tensor, "rows length"], t: Float64[Tensor, " rows"], context: Any = None
     ) -> Float[Tensor, "rows length width"]:
         """See `Denoiser.hidden`."""
+        return self._in_parts(lambda part: self._denoiser.hidden(tokens[part], t[part], context), len(tokens))
+
+    def hidden_after(
+        self,
+        tokens: Int64[Tensor, "rows length"],
+        t: Float64[Tensor, " rows"],
+        soft: Float[Tensor, "rows length width"],
+        context: Any = None,
+    ) -> Float[Tensor, "rows length width"]:
+        """See `SelfConditioned.hidden_after`."""
+        inner: Any = self._denoiser
+        return self._in_parts(lambda part: inner.hidden_after(tokens[part], t[part], soft[part], context), len(tokens))
+
+    def _in_parts(self, some: Callable[[slice], Tensor], rows: int) -> Tensor:
         while True:
-            size = min(len(tokens), self._most or len(tokens))
+            size = min(rows, self._most or rows)
             try:
-                parts = [
-                    self._denoiser.hidden(some, times, context)
-                    for some, times in zip(tokens.split(size), t.split(size), strict=True)
-                ]
+                parts = [some(slice(at, at + size)) for at in range(0, rows, size)]
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -55,7 +67,7 @@ class WatchedDenoiser:
                 self._most = size // 2
                 self._watch.warn(f"out of memory: going on with {self._most} texts at once")
             else:
-                self._watch.advance(len(tokens))
+                self._watch.advance(rows)
                 return parts[0] if len(parts) == 1 else torch.cat(parts)
             torch.cuda.empty_cache()
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from audit_cli.candidates import lines
 from audit_cli.candidates.errors import CandidateError
 from audit_cli.candidates.parquet_footer import Chunk, EncryptedChunk, row_groups
-from audit_cli.candidates.plain import MAX_TOKEN_IDS, too_long, with_text, with_token_ids
+from audit_cli.candidates.plain import MAX_TOKEN_IDS, too_long, with_prompt, with_text, with_token_ids, without_content
 from audit_cli.candidates.snapshot import BLOCK_BYTES, View
 from audit_cli.records import Candidate, Skipped
 
@@ -39,14 +39,16 @@ class _Columns:
     token_ids: str | None
     id: str | None
     id_is_text: bool
+    prompt: str | None
 
     @property
     def all(self) -> list[str]:
-        return [name for name in (self.text, self.token_ids, self.id) if name is not None]
+        return [name for name in (self.text, self.token_ids, self.id, self.prompt) if name is not None]
 
     @property
     def texts(self) -> list[str]:
-        return [name for name in (self.text, self.id if self.id_is_text else None) if name is not None]
+        id_text = self.id if self.id_is_text else None
+        return [name for name in (self.text, id_text, self.prompt) if name is not None]
 
 
 def rows(view: View, source: str, text_column: str | None) -> Iterator[Candidate | Skipped]:
@@ -113,7 +115,7 @@ def _columns(file: Any, label: str, text_column: str | None) -> _Columns:
     """Which columns to read. Raises CandidateError if the file has none of texts, or one of a wrong type."""
     schema = file.schema_arrow
     names = list(schema.names)
-    for name in (text_column, "text", "input_ids", "id"):
+    for name in (text_column, "text", "input_ids", "id", "prompt"):
         if name and names.count(name) > 1:
             raise CandidateError(f'{label}: {names.count(name)} columns are called "{name}"')
     text = text_column or ("text" if "text" in names else None)
@@ -126,12 +128,15 @@ def _columns(file: Any, label: str, text_column: str | None) -> _Columns:
         raise _wrong_type(label, text, schema, "strings are")
     if token_ids and not _is_list_of_integers(schema.field(token_ids).type):
         raise _wrong_type(label, token_ids, schema, "lists of whole numbers are")
+    prompt = "prompt" if "prompt" in names and text != "prompt" else None
+    if prompt and not _is_text(schema.field(prompt).type):
+        raise _wrong_type(label, prompt, schema, "strings are")
     if "id" not in names:
-        return _Columns(text, token_ids, None, False)
+        return _Columns(text, token_ids, None, False, prompt)
     id_type = schema.field("id").type
     if not _is_text(id_type) and not pa.types.is_integer(id_type):
         raise _wrong_type(label, "id", schema, "strings or whole numbers are")
-    return _Columns(text, token_ids, "id", _is_text(id_type))
+    return _Columns(text, token_ids, "id", _is_text(id_type), prompt)
 
 
 def _wrong_type(label: str, name: str, schema: Any, expected: str) -> CandidateError:
@@ -171,14 +176,15 @@ def _may_stay_dictionary(name: str, groups: list[list[Chunk]]) -> bool:
 
 
 def _rows_that_fit(groups: list[list[Chunk]]) -> int:
-    """How many rows can be written out in full within the limit of a row group: no value is larger than its chunk."""
-    largest = max((chunk.uncompressed_bytes for group in groups for chunk in group), default=0)
+    """How many rows can be written out in full within the limit of a row group: no row is larger than its group."""
+    largest = max((sum(chunk.uncompressed_bytes for chunk in group) for group in groups), default=0)
     return min(BATCH_ROWS, max(1, MAX_GROUP_BYTES // max(1, largest)))
 
 
 def _results(batch: Any, columns: _Columns, source: str, before: int) -> list[Candidate | Skipped]:
     texts = _text_values(batch.column(columns.text)) if columns.text else None
     lists = batch.column(columns.token_ids) if columns.token_ids else None
+    prompts = _text_values(batch.column(columns.prompt)) if columns.prompt else None
     ids = None
     if columns.id:
         ids = _text_values(batch.column(columns.id)) if columns.id_is_text else batch.column(columns.id)
@@ -193,11 +199,12 @@ def _results(batch: Any, columns: _Columns, source: str, before: int) -> list[Ca
         else:
             named = Candidate(source, number, str(ids[i].as_py())) if ids[i].is_valid else here
         if isinstance(named, Skipped):
-            out.append(named)
+            found: Candidate | Skipped = named
         elif lists is not None and lists[i].is_valid:
-            out.append(_with_list(named, lists[i]))
+            found = _with_list(named, lists[i])
         else:
-            out.append(_with_text(named, texts(i) if texts else None))
+            found = _with_text(named, texts(i) if texts else None)
+        out.append(_with_prompt(found, prompts(i)) if prompts else found)
     return out
 
 
@@ -219,23 +226,32 @@ def _text_values(column: Any) -> Callable[[int], Any]:
 def _named_by_text(here: Candidate, name: Any) -> Candidate | Skipped:
     if name is None or not name.size:
         return here
-    if name.size > lines.MAX_LINE_BYTES:
-        return Skipped(here, too_long("id"))
-    try:
-        return Candidate(here.source, here.line, str(name, "utf-8"))
-    except UnicodeDecodeError:
-        return Skipped(here, "the id is not valid UTF-8")
+    decoded = _decoded(name, here, "id")
+    return decoded if isinstance(decoded, Skipped) else replace(here, id=decoded)
 
 
 def _with_text(here: Candidate, text: Any) -> Candidate | Skipped:
     if text is None:
         return Skipped(here, "no text")
-    if text.size > lines.MAX_LINE_BYTES:
-        return Skipped(here, too_long("text"))
+    decoded = _decoded(text, here, "text")
+    return decoded if isinstance(decoded, Skipped) else with_text(here, decoded)
+
+
+def _with_prompt(found: Candidate | Skipped, prompt: Any) -> Candidate | Skipped:
+    if isinstance(found, Skipped) or prompt is None:
+        return found
+    decoded = _decoded(prompt, without_content(found), "prompt")
+    return decoded if isinstance(decoded, Skipped) else with_prompt(found, decoded)
+
+
+def _decoded(value: Any, here: Candidate, what: str) -> str | Skipped:
+    """The string in a buffer of UTF-8, or what is wrong with it."""
+    if value.size > lines.MAX_LINE_BYTES:
+        return Skipped(here, too_long(what))
     try:
-        return with_text(here, str(text, "utf-8"))
+        return str(value, "utf-8")
     except UnicodeDecodeError as error:
-        return Skipped(here, f"not valid UTF-8 (byte {error.start + 1} of the text)")
+        return Skipped(here, f"not valid UTF-8 (byte {error.start + 1} of the {what})")
 
 
 def _with_list(here: Candidate, ids: Any) -> Candidate | Skipped:

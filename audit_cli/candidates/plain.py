@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from audit_cli.candidates import lines
 from audit_cli.records import Candidate, Skipped
@@ -27,7 +29,7 @@ def texts(numbered: NumberedLines, source: str) -> Iterator[Candidate | Skipped]
 
 
 def json_objects(numbered: NumberedLines, source: str, text_field: str | None) -> Iterator[Candidate | Skipped]:
-    """Every line is an object with `input_ids` or the text field, and perhaps an `id`."""
+    """Every line is an object with `input_ids` or the text field, and perhaps an `id` and a `prompt`."""
     for number, line in numbered:
         yield _json_object(line, Candidate(source, number, f"{source}:{number}"), text_field)
 
@@ -46,7 +48,12 @@ def _json_object(line: bytes | lines.LongLine, here: Candidate, text_field: str 
     name = data.get("id", here.id)
     if not isinstance(name, str | int) or isinstance(name, bool):
         return Skipped(here, '"id" is neither a string nor a whole number')
-    here = Candidate(here.source, here.line, str(name))
+    found = _content(data, replace(here, id=str(name)), text_field)
+    return found if text_field == "prompt" else with_prompt(found, data.get("prompt"))
+
+
+def _content(data: dict[str, Any], here: Candidate, text_field: str | None) -> Candidate | Skipped:
+    """The candidate with the text, or the token ids, of a JSON object."""
     # A text field that was asked for by name is what is wanted, whatever else there is.
     ids = None if text_field else data.get("input_ids")
     if ids is not None:
@@ -64,7 +71,7 @@ def with_text(here: Candidate, text: str) -> Candidate | Skipped:
     """The candidate with this text, unless it is blank: such a line of a text file is no candidate either."""
     if not text.strip(BLANK):
         return Skipped(here, "no text")
-    return Candidate(here.source, here.line, here.id, text)
+    return replace(here, text=text)
 
 
 def with_token_ids(here: Candidate, ids: object) -> Candidate | Skipped:
@@ -73,7 +80,21 @@ def with_token_ids(here: Candidate, ids: object) -> Candidate | Skipped:
         return Skipped(here, f'"input_ids" holds more than {MAX_TOKEN_IDS} token ids')
     if not isinstance(ids, list) or not all(type(i) is int and abs(i) < TOKEN_ID_LIMIT for i in ids):
         return Skipped(here, '"input_ids" is not a list of whole numbers')
-    return Candidate(here.source, here.line, here.id, None, tuple(ids))
+    return replace(here, token_ids=tuple(ids))
+
+
+def with_prompt(found: Candidate | Skipped, prompt: object) -> Candidate | Skipped:
+    """The candidate with this prompt, if it is any: a blank one, or None, is none."""
+    if isinstance(found, Skipped) or prompt is None:
+        return found
+    if not isinstance(prompt, str):
+        return Skipped(without_content(found), '"prompt" is not a string')
+    return replace(found, prompt=prompt) if prompt.strip(BLANK) else found
+
+
+def without_content(found: Candidate) -> Candidate:
+    """Where the candidate stands: what is said of one that is skipped."""
+    return Candidate(found.source, found.line, found.id)
 
 
 def too_long(what: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from audit_cli.candidates import lines
 from audit_cli.candidates.errors import CandidateError
-from audit_cli.candidates.plain import too_long, with_text
+from audit_cli.candidates.plain import too_long, with_prompt, with_text
 from audit_cli.records import Candidate, Skipped
 
 # How far the end of an over-long record is looked for, before what follows is read as records again.
@@ -121,6 +121,7 @@ class _Header:
     width: int
     text: int
     id: int | None
+    prompt: int | None
 
 
 def table(
@@ -144,10 +145,12 @@ def _header(record: Record | None, label: str, delimiter: str, column: str | Non
     names, wanted = [name.strip() for name in record.fields], column or "text"
     if wanted not in names:
         raise CandidateError(f'{label}: no column "{wanted}"; {_columns(names, delimiter)}')
-    for name in (wanted, "id"):
+    for name in (wanted, "id", "prompt"):
         if names.count(name) > 1:
             raise CandidateError(f'{label}: {names.count(name)} columns are called "{name}"')
-    return _Header(len(names), names.index(wanted), names.index("id") if "id" in names else None)
+    identity = names.index("id") if "id" in names else None
+    prompt = names.index("prompt") if "prompt" in names and wanted != "prompt" else None
+    return _Header(len(names), names.index(wanted), identity, prompt)
 
 
 def _columns(names: list[str], delimiter: str) -> str:
@@ -172,9 +175,10 @@ def _candidate(record: Record, header: _Header, source: str, is_utf8: bool) -> C
         return Skipped(here, f"the record has {found}, the header has {header.width}")
     text = record.fields[header.text]
     name = record.fields[header.id] if header.id is not None else ""
-    if not is_utf8 and not (_is_sound(text) and _is_sound(name)):
+    prompt = record.fields[header.prompt] if header.prompt is not None else ""
+    if not is_utf8 and not all(map(_is_sound, (text, name, prompt))):
         return Skipped(here, "not valid UTF-8")
-    return with_text(Candidate(source, record.line, name or here.id), text)
+    return with_prompt(with_text(Candidate(source, record.line, name or here.id), text), prompt)
 
 
 def _is_sound(field: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from audit_cli.checkpoints import duo, gidd, hub, native, refused, udlm
+from audit_cli.checkpoints import duo, gidd, hub, native, refused, sumi, udlm
 from audit_cli.checkpoints.config_file import brief
 from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel, Untokenizable
 from audit_cli.checkpoints.family import Family, Request
@@ -16,11 +16,13 @@ from audit_cli.checkpoints.loaded import Layout, LoadedModel
 
 __all__ = ["CheckpointError", "Layout", "LoadedModel", "UnauditableModel", "Untokenizable", "load_model"]
 
+CODE_IGNORED = "its config.json names code of its own (auto_map), which is ignored: no code of a checkpoint runs"
 FAMILIES: tuple[Family, ...] = (
     native.FAMILY,
     udlm.FAMILY,
     duo.FAMILY,
     gidd.FAMILY,
+    sumi.FAMILY,
     *refused.FAMILIES,
 )
 
@@ -30,23 +32,25 @@ def load_model(
     weights: str | None = None,
     device: str | torch.device = "cpu",
     tokenizer: Path | None = None,
+    dtype: torch.dtype | None = torch.float32,
 ) -> LoadedModel:
     """Load the checkpoint at `path`: a folder, a Lightning file, or a name on the hub.
 
     `weights` is `raw`, `ema` or None, the family's default; `tokenizer` a file or folder that takes the place of the
-    checkpoint's own. Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says
-    what was found and what is known.
+    checkpoint's own. Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
+    Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says what was found and
+    what is known.
     """
     where = torch.device(device)
     local = Path(path)
     name = None if local.exists() else _hub_name(str(path))
     if name is None:
-        return _load_local(local, str(local), weights, where, tokenizer)
+        return _load_local(local, str(local), weights, where, tokenizer, dtype)
     if not name.is_file:
         # What is not audited, or not known, is said before gigabytes are fetched.
         _recognised(Request(hub.fetch(name, hub.CONFIG), str(name), weights, where, tokenizer))
     local = hub.fetch(name)
-    return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer)
+    return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer, dtype)
 
 
 def _hub_name(text: str) -> hub.HubName | None:
@@ -56,11 +60,18 @@ def _hub_name(text: str) -> hub.HubName | None:
 
 
 def _load_local(
-    path: Path, name: str, weights: str | None, device: torch.device, tokenizer: Path | None
+    path: Path,
+    name: str,
+    weights: str | None,
+    device: torch.device,
+    tokenizer: Path | None,
+    dtype: torch.dtype | None,
 ) -> LoadedModel:
     if path.is_dir():
-        request = Request(path, name, weights, device, tokenizer)
-        return _recognised(request).load(request)
+        request = Request(path, name, weights, device, tokenizer, dtype)
+        loaded = _recognised(request).load(request)
+        notes = (CODE_IGNORED,) if request.config.get("auto_map") else ()
+        return _named(replace(loaded, notes=loaded.notes + notes), name, dtype)
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if path.suffix in (".json", ".safetensors"):
@@ -68,8 +79,12 @@ def _load_local(
     # Folders need nothing of what reads pickles as data.
     from audit_cli.checkpoints.lightning import load_lightning
 
-    loaded = load_lightning(path, weights, device, tokenizer)
-    return replace(loaded, info=replace(loaded.info, name=name))
+    return _named(load_lightning(path, weights, device, tokenizer, dtype), name, dtype)
+
+
+def _named(loaded: LoadedModel, name: str, dtype: torch.dtype | None) -> LoadedModel:
+    precision = loaded.info.precision if dtype is None else str(dtype).removeprefix("torch.")
+    return replace(loaded, info=replace(loaded.info, name=name, precision=precision))
 
 
 def _recognised(request: Request) -> Family:

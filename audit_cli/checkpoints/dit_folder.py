@@ -10,7 +10,7 @@ import torch
 from audit_cli.checkpoints.config_file import brief, whole
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Request
-from audit_cli.checkpoints.loaded import Layout, LoadedModel
+from audit_cli.checkpoints.loaded import OWN, Layout, LoadedModel, Sampling
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.checkpoints.safetensors_files import (
     Stored,
@@ -22,6 +22,7 @@ from audit_cli.checkpoints.safetensors_files import (
 from audit_cli.checkpoints.tokenizer import TextTokenizer
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import LogLinear
+from audit_cli.models.dense import types
 from audit_cli.models.dit import DiT, DiTConfig
 from audit_cli.records import ModelInfo
 
@@ -64,7 +65,8 @@ def load_dit(request: Request) -> tuple[DiT, str]:
     expected = {name: tuple(p.shape) for name, p in network.state_dict().items()}
     check_tensors(request.folder, stored, expected, "network")
     _check_frequencies(frequencies, config)
-    tensors = load_tensors({name: stored[name] for name in expected}, request.device)
+    chosen = {name: stored[name] for name in expected}
+    tensors = load_tensors(chosen, request.device, types(network, request.dtype))
     network.load_state_dict(tensors, assign=True)
     return network, tensors_sha256(tensors)
 
@@ -79,6 +81,7 @@ class Described:
     layout: Layout
     tokenizer: TextTokenizer | None
     source: str
+    sampling: Sampling = OWN
 
 
 def as_loaded(request: Request, network: DiT, sha256: str, described: Described) -> LoadedModel:
@@ -99,7 +102,7 @@ def as_loaded(request: Request, network: DiT, sha256: str, described: Described)
         tokenizer_sha256=None if tokenizer is None else tokenizer.sha256(),
         backbone="dit",
     )
-    return LoadedModel(NetworkDenoiser(network, schedule, law), tokenizer, described.layout, info)
+    return LoadedModel(NetworkDenoiser(network, schedule, law), tokenizer, described.layout, info, described.sampling)
 
 
 def backbone_names(where: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from audit_cli.checkpoints.dit_folder import Described, as_loaded, load_dit
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
-from audit_cli.checkpoints.loaded import Layout, LoadedModel
+from audit_cli.checkpoints.loaded import LoadedModel, packed_layout
 from audit_cli.checkpoints.tokenizer import PAD
-from audit_cli.checkpoints.tokenizer_files import model_tokenizer
+from audit_cli.checkpoints.tokenizer_files import GPT2_SPECIAL, model_tokenizer
 
 DISTILLED = "duo (distilled)"
 # What names of students contain; their configurations are those of their teachers.
@@ -30,8 +30,9 @@ def load_duo(request: Request) -> LoadedModel:
     config = network.config
     tokenizer, source = model_tokenizer(request.folder, request.tokenizer, config.vocab_size, added=PAD)
     family = DISTILLED if is_distilled(request) else "duo"
-    layout = Layout(config.max_length)
-    return as_loaded(request, network, sha256, Described(family, weights, "pack", layout, tokenizer, source))
+    layout = packed_layout(config.max_length, None if tokenizer is None else tokenizer.id_of(GPT2_SPECIAL))
+    rows = f"packed, text between two {GPT2_SPECIAL}" if layout.packed else "packed"
+    return as_loaded(request, network, sha256, Described(family, weights, rows, layout, tokenizer, source))
 
 
 def is_distilled(request: Request) -> bool:

@@ -15,13 +15,17 @@ from audit_cli.checkpoints.loaded import LoadedModel
 
 @dataclass(frozen=True)
 class Request:
-    """A folder to load: `name` is what outputs call it, `tokenizer` a file or folder, or None for the folder's own."""
+    """A folder to load: `name` is what outputs call it, `tokenizer` a file or folder, or None for the folder's own.
+
+    Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
+    """
 
     folder: Path
     name: str
     weights: str | None
     device: torch.device
     tokenizer: Path | None
+    dtype: torch.dtype | None = torch.float32
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -7,20 +7,17 @@ uniform. The mask token has a row in the head and is never noise, never predicte
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from uddm_kernels import LinearHead
 
 from audit_cli.checkpoints.config_file import brief, real, whole
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
-from audit_cli.checkpoints.loaded import Layout, LoadedModel
-from audit_cli.checkpoints.network_denoiser import filled_up
+from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling
+from audit_cli.checkpoints.network_denoiser import TimelessDenoiser, read_network
 from audit_cli.checkpoints.refused import HYBRID, MASKED, refuse
-from audit_cli.checkpoints.safetensors_files import check_tensors, load_tensors, stored_tensors, tensors_sha256
 from audit_cli.checkpoints.tokenizer_files import model_tokenizer
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import LogSnrCosine, Schedule
@@ -46,33 +43,14 @@ FIXED = {
 }
 
 
-class GiddDenoiser:
+class GiddDenoiser(TimelessDenoiser):
     """The network under uniform noise over all tokens but the mask; it is told nothing of time."""
 
-    stateless = True
-    law = Law.LEAVE_ONE_OUT
-
     def __init__(self, network: Gidd, schedule: Schedule, mask_id: int = MASK_ID) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.schedule = schedule
-        self.vocab_size = network.config.vocab_size
-        self.max_length = network.config.max_length
-        self.device = network.head.weight.device
-        tokens = torch.arange(self.vocab_size, device=self.device)
-        self.noise_tokens = tokens[tokens != mask_id]
-        self.head = LinearHead(network.head.weight, scale=network.config.head_scale, forbidden=(mask_id,))
-
-    def prepare(self, prompt: Tensor | None) -> Any:
-        """Prompts are not supported."""
-        if prompt is not None:
-            raise ValueError("this model takes no prompt")
-        return None
-
-    @torch.inference_mode()
-    def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
-        length = tokens.shape[1]
-        hidden: Tensor = self.network(*filled_up(tokens))
-        return hidden[:, :length]
+        weight, config = network.head.weight, network.config
+        tokens = torch.arange(config.vocab_size, device=weight.device)
+        head = LinearHead(weight, scale=config.head_scale, forbidden=(mask_id,))
+        super().__init__(network, head, tokens[tokens != mask_id], schedule)
 
 
 def check_gidd(request: Request) -> None:
@@ -84,7 +62,7 @@ def load_gidd(request: Request) -> LoadedModel:
     """Load a GIDD folder. Raises CheckpointError."""
     schedule, config = _configured(request)
     weights = request.one_set_of_weights("published")
-    network, sha256 = _network(request.folder, config, request.device)
+    network, sha256 = read_network(request, lambda: Gidd(config))
     tokenizer, source = model_tokenizer(request.folder, request.tokenizer, config.vocab_size, SPARE_ROWS)
     info = ModelInfo(
         name=request.name,
@@ -101,7 +79,8 @@ def load_gidd(request: Request) -> LoadedModel:
         tokenizer_sha256=None if tokenizer is None else tokenizer.sha256(),
         backbone="gidd",
     )
-    return LoadedModel(GiddDenoiser(network, schedule), tokenizer, Layout(config.max_length), info)
+    layout, sampling = Layout(config.max_length), Sampling(noise_removal=False)
+    return LoadedModel(GiddDenoiser(network, schedule), tokenizer, layout, info, sampling)
 
 
 def _configured(request: Request) -> tuple[LogSnrCosine, GiddConfig]:
@@ -153,17 +132,6 @@ def _network_config(config: Mapping[str, Any]) -> GiddConfig:
     if min(out.soft_cap, out.rotary_base, out.norm_eps) <= 0:
         raise ValueError("attn_soft_cap, rope_theta and rms_norm_eps must be positive")
     return out
-
-
-def _network(folder: Path, config: GiddConfig, device: torch.device) -> tuple[Gidd, str]:
-    stored = stored_tensors(folder)
-    with torch.device("meta"):
-        network = Gidd(config)
-    expected = {name: tuple(p.shape) for name, p in network.state_dict().items()}
-    check_tensors(folder, stored, expected)
-    tensors = load_tensors({name: stored[name] for name in expected}, device)
-    network.load_state_dict(tensors, assign=True)
-    return network, tensors_sha256(tensors)
 
 
 FAMILY = Family("gidd", check_gidd, load_gidd, ("gidd",), ("GiddForDiffusionLM",))

@@ -19,12 +19,14 @@ from audit_cli.checkpoints.dit_folder import FREQUENCIES, LIMITS, sizes_of_tenso
 from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel
 from audit_cli.checkpoints.inert_values import DamagedPickle, Inert, TensorRef, plain
 from audit_cli.checkpoints.lightning_config import LightningConfig, read_lightning_config
-from audit_cli.checkpoints.loaded import LoadedModel, layout_for
+from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling, packed_layout
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.checkpoints.safetensors_files import tensors_sha256
 from audit_cli.checkpoints.tokenizer import PAD, TextTokenizer
-from audit_cli.checkpoints.tokenizer_files import model_tokenizer
+from audit_cli.checkpoints.tokenizer_files import GPT2_SPECIAL, model_tokenizer
 from audit_cli.checkpoints.torch_zip import TorchZip, open_torch_zip
+from audit_cli.checkpoints.udlm import sentence_layout
+from audit_cli.models.dense import types
 from audit_cli.models.dit import DiT, DiTConfig
 from audit_cli.records import ModelInfo
 
@@ -34,12 +36,19 @@ LEFT_OUT = ("teacher", "metrics.", "train_metrics.", "valid_metrics.", "test_met
 CONSTANTS = ("inv_freq", "limiting_distribution")
 WIDEST_MLP = 64
 LONGEST_NAME = 512
-# The paper's rows are packed; a candidate keeps its natural length.
-ROWS = "pack"
+# What begins and ends a packed row, and stands between its texts. With BERT's tokens training took the first id of
+# the encoded end token, which is that of [CLS]: [SEP] never occurs in a row.
+SEPARATORS = ("[CLS]", GPT2_SPECIAL)
 
 
-def load_lightning(path: Path, weights: str | None, device: torch.device, tokenizer: Path | None = None) -> LoadedModel:
-    """Load a Lightning file. Raises CheckpointError, which names the file.
+def load_lightning(
+    path: Path,
+    weights: str | None,
+    device: torch.device,
+    tokenizer: Path | None = None,
+    dtype: torch.dtype | None = torch.float32,
+) -> LoadedModel:
+    """Load a Lightning file, its matrices as `dtype`. Raises CheckpointError, which names the file.
 
     `weights` is `raw`, `ema` or None, which takes the moving average where there is one. `tokenizer` is a
     `tokenizer.json`, a BERT `vocab.txt`, or a folder with one of them; without it the one in the file is taken, and
@@ -60,9 +69,11 @@ def load_lightning(path: Path, weights: str | None, device: torch.device, tokeni
     _check_shapes(path, refs, network)
     vocab = network.config.vocab_size
     text_tokenizer, source = _tokenizer(path, hyper.get("tokenizer"), tokenizer, vocab, config)
-    tensors = archive.tensors(refs)
+    wanted = types(network, dtype) or {}
+    tensors = {name: t.to(device, wanted.get(name)) for name, t in archive.tensors(refs).items()}
     sha256 = tensors_sha256(tensors)
-    network.load_state_dict({name: tensor.to(device) for name, tensor in tensors.items()}, assign=True)
+    network.load_state_dict(tensors, assign=True)
+    layout, rows = _layout(config, text_tokenizer)
     info = ModelInfo(
         name=str(path),
         family=config.family,
@@ -71,7 +82,7 @@ def load_lightning(path: Path, weights: str | None, device: torch.device, tokeni
         max_length=config.length,
         schedule=config.schedule.name,
         law=str(config.law),
-        rows=ROWS,
+        rows=rows,
         weights=kind,
         weights_sha256=sha256,
         tokenizer=source,
@@ -81,7 +92,19 @@ def load_lightning(path: Path, weights: str | None, device: torch.device, tokeni
     denoiser = NetworkDenoiser(network, config.schedule, config.law)
     if config.noise_without_mask(vocab, text_tokenizer.size if text_tokenizer else None):
         denoiser.noise_tokens = denoiser.noise_tokens[:-1]
-    return LoadedModel(denoiser, text_tokenizer, layout_for(ROWS, config.length, text_tokenizer), info)
+    # DUO's grid ends in a step that removes the last noise, UDLM's does not.
+    sampling = Sampling(noise_removal=config.family != "udlm")
+    return LoadedModel(denoiser, text_tokenizer, layout, info, sampling)
+
+
+def _layout(config: LightningConfig, tokenizer: TextTokenizer | None) -> tuple[Layout, str]:
+    """How training laid a text into a row: between separators among others, or alone in a padded one."""
+    if not config.packed:
+        return sentence_layout(tokenizer, config.length)
+    found = [piece for piece in SEPARATORS if tokenizer is not None and tokenizer.id_of(piece) is not None]
+    if tokenizer is None or not found:
+        return Layout(config.length), "packed"
+    return packed_layout(config.length, tokenizer.id_of(found[0])), f"packed, text between two {found[0]}"
 
 
 def _holds(checkpoint: object) -> str:

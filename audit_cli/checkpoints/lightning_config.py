@@ -37,8 +37,9 @@ INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 class LightningConfig:
     """What is needed of a configuration. `sizes` are those that it states; the tensors decide.
 
-    `noise_skips_mask` says that noise is drawn from the tokenizer's vocabulary, without the mask token that the
-    network has besides (rev_udm with tokenizers that have no mask of their own).
+    `packed` says that rows were text cut anywhere, between two separators. `noise_skips_mask` says that noise is drawn
+    from the tokenizer's vocabulary, without the mask token that the network has besides (rev_udm with tokenizers that
+    have no mask of their own).
     """
 
     family: str
@@ -48,6 +49,7 @@ class LightningConfig:
     sizes: Mapping[str, int]
     noise_skips_mask: bool
     tokenizer_name: str
+    packed: bool = True
 
     def noise_without_mask(self, vocab: int, tokens: int | None) -> bool:
         """Whether the last of the network's `vocab` tokens is never drawn; `tokens` is the tokenizer's size."""
@@ -78,6 +80,7 @@ def read_lightning_config(config: Any) -> LightningConfig:
         sizes=sizes,
         noise_skips_mask=revised,
         tokenizer_name=str(reader.get("data.tokenizer_name_or_path")),
+        packed=reader.get("data.wrap") is not False,
     )
 
 

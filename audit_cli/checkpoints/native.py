@@ -27,6 +27,7 @@ from audit_cli.checkpoints.whole_files import replace_file
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import Schedule, schedule_config, schedule_from_config
 from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
+from audit_cli.models.dense import types
 from audit_cli.models.dit import DiT, DiTConfig
 from audit_cli.records import ModelInfo
 
@@ -94,7 +95,9 @@ def _write(path: Path, data: bytes) -> None:
     replace_file(path, lambda file: file.write_bytes(data))
 
 
-def load_native(folder: Path, weights: str | None, device: torch.device) -> LoadedModel:
+def load_native(
+    folder: Path, weights: str | None, device: torch.device, dtype: torch.dtype | None = torch.float32
+) -> LoadedModel:
     """Load a checkpoint folder that `save_native` wrote. Raises CheckpointError.
 
     `weights` is `raw`, `ema` or None, which takes the moving average where there is one.
@@ -112,7 +115,8 @@ def load_native(folder: Path, weights: str | None, device: torch.device) -> Load
     file = folder / ("ema.safetensors" if kind == "ema" else "model.safetensors")
     with torch.device("meta"):
         network = build_network(config)
-    tensors = read_tensors(file, {name: tuple(p.shape) for name, p in network.state_dict().items()}, device)
+    shapes = {name: tuple(p.shape) for name, p in network.state_dict().items()}
+    tensors = read_tensors(file, shapes, device, types(network, dtype))
     network.load_state_dict(tensors, assign=True)
     info = ModelInfo(
         name=str(folder),
@@ -181,7 +185,7 @@ def _check(request: Request) -> None:
 
 
 def _load(request: Request) -> LoadedModel:
-    return load_native(request.folder, request.weights, request.device)
+    return load_native(request.folder, request.weights, request.device, request.dtype)
 
 
 FAMILY = Family(MODEL_TYPE, _check, _load, (MODEL_TYPE,))

@@ -1,16 +1,24 @@
-"""The native networks as a `Denoiser`."""
+"""Networks as a `Denoiser`: those that are told the time, and those that are not."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from uddm_kernels import LinearHead
 
+from audit_cli.checkpoints.family import Request
+from audit_cli.checkpoints.safetensors_files import check_tensors, load_tensors, stored_tensors, tensors_sha256
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import Schedule
 from audit_cli.models.additive import AdditiveTransformer
+from audit_cli.models.dense import types
 from audit_cli.models.dit import DiT
+from audit_cli.models.gidd import Gidd
+from audit_cli.models.sumi import Sumi
 from audit_cli.models.time_features import MIN_ROWS, in_whole_blocks
+
+Timeless = TypeVar("Timeless", Gidd, Sumi)
 
 
 class NetworkDenoiser:
@@ -41,6 +49,48 @@ class NetworkDenoiser:
         condition = in_whole_blocks(lambda times: noise_condition(self.network, self.schedule, times), t)
         hidden: Tensor = self.network(tokens, condition, mask)
         return hidden[:, :length]
+
+
+class TimelessDenoiser:
+    """A network that is told nothing of time, and learned the leave-one-out law of noise over `noise_tokens`."""
+
+    stateless = True
+    law = Law.LEAVE_ONE_OUT
+
+    def __init__(self, network: Gidd | Sumi, head: LinearHead, noise_tokens: Tensor, schedule: Schedule) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.schedule = schedule
+        self.vocab_size = network.config.vocab_size
+        self.max_length = network.config.max_length
+        self.device = network.head.weight.device
+        self.noise_tokens = noise_tokens
+        self.head = head
+
+    def prepare(self, prompt: Tensor | None) -> Any:
+        """Prompts are not supported."""
+        if prompt is not None:
+            raise ValueError("this model takes no prompt")
+        return None
+
+    @torch.inference_mode()
+    def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
+        length = tokens.shape[1]
+        hidden: Tensor = self.network(*filled_up(tokens))
+        return hidden[:, :length]
+
+
+def read_network(request: Request, make: Callable[[], Timeless]) -> tuple[Timeless, str]:
+    """The network that `make` makes with the weights of a folder, and their SHA-256. Raises CheckpointError."""
+    folder = request.folder
+    stored = stored_tensors(folder)
+    with torch.device("meta"):
+        network = make()
+    expected = {name: tuple(p.shape) for name, p in network.state_dict().items()}
+    check_tensors(folder, stored, expected)
+    chosen = {name: stored[name] for name in expected}
+    tensors = load_tensors(chosen, request.device, types(network, request.dtype))
+    network.load_state_dict(tensors, assign=True)
+    return network, tensors_sha256(tensors)
 
 
 def filled_up(tokens: Tensor) -> tuple[Tensor, Tensor | None]:

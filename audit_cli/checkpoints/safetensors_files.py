@@ -1,7 +1,7 @@
 """Weights in safetensors, one file or many: what they hold is checked before memory is taken.
 
-On a CPU, float32 tensors stay views of the mapped file; other types become float32 one tensor at a time, so that a
-large model is never held twice.
+On a CPU, tensors of the type that is wanted stay views of the mapped file; the others are converted one at a time, so
+that a large model is never held twice.
 """
 
 import hashlib
@@ -123,8 +123,16 @@ def _more(odd: set[str]) -> str:
     return f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
 
 
-def load_tensors(stored: Mapping[str, Stored], device: torch.device) -> dict[str, Tensor]:
-    """The tensors, finite, as float32 on `device`, under the keys of `stored`. Raises CheckpointError."""
+Types = Mapping[str, torch.dtype] | None
+
+
+def load_tensors(
+    stored: Mapping[str, Stored], device: torch.device, types: torch.dtype | Types = torch.float32
+) -> dict[str, Tensor]:
+    """The tensors, finite, on `device`, under the keys of `stored`. Raises CheckpointError.
+
+    They are of the one type, each of its own, or, where `types` is None, as the files have them.
+    """
     by_file: dict[Path, list[tuple[str, str]]] = {}
     for key, tensor in stored.items():
         by_file.setdefault(tensor.file, []).append((key, tensor.name))
@@ -132,7 +140,7 @@ def load_tensors(stored: Mapping[str, Stored], device: torch.device) -> dict[str
     for file, members in by_file.items():
         try:
             with safe_open(file, framework="pt", device=str(device)) as opened:
-                out |= {key: opened.get_tensor(name).float() for key, name in members}
+                out |= {key: _as(opened.get_tensor(name), key, types) for key, name in members}
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from None
         for key, name in members:
@@ -142,11 +150,21 @@ def load_tensors(stored: Mapping[str, Stored], device: torch.device) -> dict[str
     return {key: out[key] for key in stored}
 
 
-def read_tensors(file: Path, expected: Mapping[str, tuple[int, ...]], device: torch.device) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, exactly those expected, finite, as float32. Raises CheckpointError."""
+def _as(tensor: Tensor, key: str, types: torch.dtype | Types) -> Tensor:
+    wanted = types.get(key) if isinstance(types, Mapping) else types
+    return tensor if wanted is None else tensor.to(wanted)
+
+
+def read_tensors(
+    file: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    device: torch.device,
+    types: torch.dtype | Types = torch.float32,
+) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, exactly those expected, finite. Raises CheckpointError."""
     stored = file_tensors(file)
     check_tensors(file, stored, expected)
-    return load_tensors({name: stored[name] for name in expected}, device)
+    return load_tensors({name: stored[name] for name in expected}, device, types)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

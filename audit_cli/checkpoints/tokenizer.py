@@ -51,11 +51,18 @@ class TextTokenizer:
         """How many ids the tokenizer can produce, added tokens included."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids without special tokens. Raises Untokenizable, naming the first character that does not fit."""
+    def encode(self, text: str, special: bool = False) -> tuple[int, ...]:
+        """Token ids without special tokens, but for those that the text spells where they are asked for.
+
+        Raises Untokenizable, naming the first character that does not fit.
+        """
         if len(text) > self._most_characters:
             raise Untokenizable(f"longer than the {self._most_characters:,} characters that its tokenizer is given")
-        ids = self._ids(text)
+        self._tokenizer.encode_special_tokens = not special
+        try:
+            ids = self._ids(text)
+        finally:
+            self._tokenizer.encode_special_tokens = True
         if ids is None:
             raise Untokenizable(self._misfit(text))
         return ids

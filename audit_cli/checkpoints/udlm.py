@@ -7,7 +7,7 @@ over all tokens, [PAD] and the other special ones among them, at sigma = -log(1 
 from audit_cli.checkpoints.dit_folder import Described, as_loaded, load_dit
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
-from audit_cli.checkpoints.loaded import Layout, LoadedModel
+from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling
 from audit_cli.checkpoints.tokenizer import TextTokenizer
 from audit_cli.checkpoints.tokenizer_files import model_tokenizer
 
@@ -19,8 +19,10 @@ def load_udlm(request: Request) -> LoadedModel:
     weights = request.one_set_of_weights("ema")
     network, sha256 = load_dit(request)
     tokenizer, source = model_tokenizer(request.folder, request.tokenizer, network.config.vocab_size)
-    layout, rows = _layout(tokenizer, network.config.max_length)
-    return as_loaded(request, network, sha256, Described("udlm", weights, rows, layout, tokenizer, source))
+    layout, rows = sentence_layout(tokenizer, network.config.max_length)
+    # Its grid ends at the smallest noise.
+    sampling = Sampling(noise_removal=False)
+    return as_loaded(request, network, sha256, Described("udlm", weights, rows, layout, tokenizer, source, sampling))
 
 
 def check_udlm(request: Request) -> None:
@@ -31,7 +33,7 @@ def check_udlm(request: Request) -> None:
         raise CheckpointError(f"{request.config_file}: time_conditioning is off, which no published UDLM has")
 
 
-def _layout(tokenizer: TextTokenizer | None, length: int) -> tuple[Layout, str]:
+def sentence_layout(tokenizer: TextTokenizer | None, length: int) -> tuple[Layout, str]:
     """The layout of training where the tokenizer has its special tokens, else the text alone."""
     first, last, pad = (None if tokenizer is None else tokenizer.id_of(piece) for piece in FRAME)
     if first is None or last is None or pad is None or length < 3:

@@ -16,6 +16,7 @@ class SamplerName(StrEnum):
     ATTRACTOR = "attractor"
     ONE_SHOT = "one-shot"
     POSTERIOR_ARGMAX = "posterior-argmax"
+    ENTROPY_BOUND = "entropy-bound"
 
 
 def _levels(text: str) -> tuple[float, ...]:
@@ -50,12 +51,20 @@ def command(
         int | None, options.number(options.MEASURE, "Corruptions a level.", high=10_000, show_default="8")
     ] = None,
     steps: Annotated[
-        int | None, options.number(options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="16")
+        int | None,
+        options.number(
+            options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="16, entropy-bound 48"
+        ),
     ] = None,
     sampler: Annotated[
-        SamplerName,
-        options.option(options.MEASURE, "Or attractor, one-shot, posterior-argmax.", metavar="NAME", show_default=True),
-    ] = SamplerName.ANCESTRAL,
+        SamplerName | None,
+        options.option(
+            options.MEASURE,
+            "ancestral, attractor, one-shot, entropy-bound.",
+            metavar="NAME",
+            show_default="the family's own",
+        ),
+    ] = None,
     protocol: Annotated[
         options.Protocol,
         options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
@@ -78,6 +87,7 @@ def command(
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
+    dtype: options.DtypeOption = None,
     batch_size: options.BatchSize = None,
 ) -> None:
     """Is [bold]this text[/bold] stored in that model? Corrupt it, run the reverse process, count what comes back.
@@ -110,8 +120,8 @@ def command(
     settings = BasinSettings(
         levels=shares,
         restarts=restarts or BasinSettings.restarts,
-        steps=steps or BasinSettings.steps,
-        sampler=str(sampler),
+        steps=steps,
+        sampler=str(sampler or ""),
         protocol=str(protocol),
         seed=seed,
         fdr=fdr,
@@ -131,6 +141,7 @@ def command(
         prefer_raw=paper,
         tokenizer=tokenizer,
         device=device,
+        dtype=dtype,
         show_text=show_text,
         unit=unit,
         show_all=show_all,

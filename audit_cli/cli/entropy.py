@@ -76,6 +76,7 @@ def command(
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
+    dtype: options.DtypeOption = None,
     batch_size: options.BatchSize = None,
 ) -> None:
     """Does the model memorize or generalize? And which texts does it know too well?
@@ -132,6 +133,7 @@ def command(
         prefer_raw=paper,
         tokenizer=tokenizer,
         device=device,
+        dtype=dtype,
         show_text=show_text,
         unit=unit,
         show_all=show_all,

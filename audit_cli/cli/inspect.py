@@ -11,6 +11,7 @@ def command(
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
+    dtype: options.DtypeOption = None,
     verbose: options.Verbose = 0,
 ) -> None:
     """What is this checkpoint? Family, size, noise, hashes, and whether its law is what it says."""
@@ -22,7 +23,7 @@ def command(
     from audit_cli.cli.running import load
     from audit_cli.reports.model import inspect_report
 
-    loaded = load(model, weights, device, tokenizer)
+    loaded = load(model, weights, device, tokenizer, dtype)
     info, law = inspect_model(loaded)
     session.stdout().print(inspect_report(info, law, _size(model)))
 

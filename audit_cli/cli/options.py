@@ -18,6 +18,12 @@ class Weights(StrEnum):
     EMA = "ema"
 
 
+class Dtype(StrEnum):
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Protocol(StrEnum):
     DEFAULT = "default"
     PAPER = "paper"
@@ -116,6 +122,10 @@ WeightsOption = Annotated[
 TokenizerOption = Annotated[
     Path | None,
     option(COMPUTE, "In place of the checkpoint's own.", "--tokenizer", metavar="PATH"),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    option(COMPUTE, "Of its matrices: float32, bfloat16, float16.", "--dtype", metavar="TYPE", show_default="float32"),
 ]
 Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1.", "--device", metavar="NAME", show_default=True)]
 BatchSize = Annotated[

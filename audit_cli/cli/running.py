@@ -19,7 +19,7 @@ from audit_cli.audits.watch import Watch
 from audit_cli.candidates import Texts
 from audit_cli.checkpoints import CheckpointError, LoadedModel, load_model
 from audit_cli.cli import session
-from audit_cli.cli.options import Unit, Weights
+from audit_cli.cli.options import Dtype, Unit, Weights
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports.files import Output, WriteError, write_report
@@ -43,6 +43,7 @@ class Request:
     prefer_raw: bool = False
     tokenizer: Path | None = None
     device: str = "cpu"
+    dtype: Dtype | None = None
     show_text: ShowText | None = None
     unit: Unit = Unit.NATS
     show_all: bool = False
@@ -59,7 +60,7 @@ Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit
 
 def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
     """Load, measure, judge, write, print, and exit with the code of what was found."""
-    model = load(request.model, request.weights, request.device, request.tokenizer, request.prefer_raw)
+    model = load(request.model, request.weights, request.device, request.tokenizer, request.dtype, request.prefer_raw)
     comparison = Comparison(request.heldout, request.twins, request.slot, _reference(request, model))
     shown = session.redaction(request.show_text)
     texts: AnyTexts = () if request.texts is None else request.texts
@@ -72,7 +73,7 @@ def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[A
             if request.dry_run:
                 planned = _planned(audit)
             else:
-                journal.bind(identity(audit.task.command, settings, model, comparison.plain()))
+                journal.bind(identity(audit.task.command, audit.settings, model, comparison.plain()))
                 if kept := journal.count():
                     watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
                 found = report(audit, shown)
@@ -100,16 +101,29 @@ def usable_device(name: str) -> torch.device:
 
 
 def load(
-    path: Path, weights: Weights | None, device: str, tokenizer: Path | None = None, prefer_raw: bool = False
+    path: Path,
+    weights: Weights | None,
+    device: str,
+    tokenizer: Path | None = None,
+    dtype: Dtype | None = None,
+    prefer_raw: bool = False,
 ) -> LoadedModel:
-    """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named."""
+    """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named.
+
+    What a person should know of it is told, a line each.
+    """
     where = usable_device(device)
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
+    loaded = None
+    kind = getattr(torch, str(dtype or Dtype.FLOAT32))
     if weights is None and prefer_raw:
         with contextlib.suppress(CheckpointError):
-            return load_model(path, "raw", where, tokenizer)
-    return load_model(path, None if weights is None else str(weights), where, tokenizer)
+            loaded = load_model(path, "raw", where, tokenizer, kind)
+    loaded = loaded or load_model(path, None if weights is None else str(weights), where, tokenizer, kind)
+    for note in loaded.notes:
+        session.note(f"{path}: {note}")
+    return loaded
 
 
 def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
@@ -117,7 +131,7 @@ def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
     path = request.reference_model
     if path is None:
         return None
-    reference = load(path, None, request.device, request.tokenizer)
+    reference = load(path, None, request.device, request.tokenizer, request.dtype)
     alike = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
     if not alike or reference.info.vocab_size != model.info.vocab_size:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)

@@ -49,13 +49,68 @@ class Denoiser(Protocol):
         ...
 
 
+class Prompted:
+    """A denoiser with a prompt, prepared once for all rows that are given to it."""
+
+    def __init__(self, denoiser: Denoiser, prompt: tuple[int, ...]) -> None:
+        self._denoiser = denoiser
+        self._context = denoiser.prepare(torch.tensor(prompt, dtype=torch.int64, device=denoiser.device))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._denoiser, name)
+
+    def hidden(
+        self, tokens: Int64[Tensor, "rows length"], t: Float64[Tensor, " rows"], context: Any = None
+    ) -> Float[Tensor, "rows length width"]:
+        """See `Denoiser.hidden`."""
+        return self._denoiser.hidden(tokens, t, self._context if context is None else context)
+
+    def hidden_after(
+        self,
+        tokens: Int64[Tensor, "rows length"],
+        t: Float64[Tensor, " rows"],
+        soft: Float[Tensor, "rows length width"],
+        context: Any = None,
+    ) -> Float[Tensor, "rows length width"]:
+        """See `SelfConditioned.hidden_after`."""
+        inner: Any = self._denoiser
+        out: Tensor = inner.hidden_after(tokens, t, soft, self._context if context is None else context)
+        return out
+
+
+def prompted(denoiser: Denoiser, prompt: tuple[int, ...]) -> Denoiser:
+    """The denoiser under a prompt; itself where there is none."""
+    return Prompted(denoiser, prompt) if prompt else denoiser
+
+
+def copy_log_odds(denoiser: Denoiser, t: Float64[Tensor, " rows"]) -> Float64[Tensor, " rows"]:
+    """By how much x_t speaks for itself at times t: log of P(x_t = v | x_0 = v) over P(x_t = v | x_0 another token).
+
+    Taken off the current token's logit it turns a posterior law into the leave-one-out law: p(x_0 = v | x_t) is
+    proportional to x̂_v times that ratio at v = x_t, and to x̂_v elsewhere.
+    """
+    alpha = denoiser.schedule.alpha(t)
+    return torch.log1p(alpha * denoiser.noise_tokens.shape[0] / (1 - alpha))
+
+
 def predict(
     denoiser: Denoiser,
     tokens: Int64[Tensor, "rows length"],
     t: Float64[Tensor, " rows"],
     target: Int64[Tensor, "rows length"] | None = None,
     context: Any = None,
+    leave_one_out: bool = False,
 ) -> RowStats:
-    """Row statistics at every position of `tokens`, flattened to rows * length; `current` are the tokens themselves."""
+    """Row statistics at every position of `tokens`, flattened to rows * length; `current` are the tokens themselves.
+
+    They are of the network's own law, or of the leave-one-out law where that is asked for.
+    """
     hidden = denoiser.hidden(tokens, t, context).flatten(0, 1)
-    return linear_stats(hidden, denoiser.head, None if target is None else target.reshape(-1), tokens.reshape(-1))
+    convert = leave_one_out and denoiser.law is Law.POSTERIOR
+    return linear_stats(
+        hidden,
+        denoiser.head,
+        None if target is None else target.reshape(-1),
+        tokens.reshape(-1),
+        discount=copy_log_odds(denoiser, t).float().repeat_interleave(tokens.shape[1]) if convert else None,
+    )

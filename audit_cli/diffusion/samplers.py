@@ -1,4 +1,4 @@
-"""The reverse process: from noisy rows back to clean ones, under four dynamics.
+"""The reverse process: from noisy rows back to clean ones, under four dynamics (a fifth is in `entropy_bound`).
 
 `Ancestral` samples the published posterior; `Attractor` iterates x <- argmax to a fixed point, the Hopfield-like
 dynamics; `OneShot` is one argmax; `PosteriorArgmax` takes the most probable token of each posterior, the paper's
@@ -15,7 +15,7 @@ from torch import Tensor
 from uddm_kernels import jump_bound, keyed_uniforms, uniform_step
 
 from audit_cli.diffusion.corruption import Starts
-from audit_cli.diffusion.denoiser import Denoiser, Law, predict
+from audit_cli.diffusion.denoiser import Denoiser, Law, copy_log_odds, predict
 from audit_cli.diffusion.schedules import T_MIN, alpha_at
 
 # Random numbers drawn at once, and positions whose statistics are held at once.
@@ -76,9 +76,8 @@ class Ancestral:
         return len(time_grid(start, self.steps, self.noise_removal, self.snap)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
-        if denoiser.law is not Law.LEAVE_ONE_OUT:
-            raise ValueError(f"ancestral sampling needs a leave-one-out law, and this network's is {denoiser.law}")
         plan = _Plan.of(denoiser, starts, self)
+        posterior = denoiser.law is Law.POSTERIOR
         tokens = starts.tokens.clone()
         step = plan.first.clone()
         while True:
@@ -91,6 +90,8 @@ class Ancestral:
             which, event = plan.events_of(current)
             position = plan.position[event]
             row = rows[which]
+            # A posterior law is divided by what x_t says of itself: the step is then the leave-one-out law's.
+            discount = copy_log_odds(denoiser, t)[which] if posterior else None
             tokens[row, position] = uniform_step(
                 hidden[which, position],
                 denoiser.head,
@@ -100,6 +101,7 @@ class Ancestral:
                 plan.u[event],
                 plan.v[event],
                 denoiser.noise_tokens,
+                discount=discount,
             )
             step[rows] += 1
         return Outcome(tokens, plan.end - plan.first)
@@ -194,7 +196,8 @@ def _events(starts: Starts, rows: Tensor, bound: Tensor, group: int, thin: bool)
 class Attractor:
     """x <- argmax x̂ at all free positions at once, to a fixed point, a cycle of two, or `max_iterations`.
 
-    The first prediction is made at the row's own time, the others at T_MIN, where the map no longer changes.
+    The first prediction is made at the row's own time, the others at T_MIN, where the map no longer changes. Under a
+    posterior law every text is a fixed point there: it needs the leave-one-out law.
     """
 
     max_iterations: int = 64
@@ -204,6 +207,8 @@ class Attractor:
         return 4
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
+        if denoiser.law is not Law.LEAVE_ONE_OUT:
+            raise ValueError(f"the attractor dynamics needs a leave-one-out law, and this network's is {denoiser.law}")
         tokens = starts.tokens.clone()
         before = torch.full_like(tokens, -1)
         evaluations = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
@@ -263,8 +268,6 @@ class PosteriorArgmax:
         return len(time_grid(start, self.steps, self.noise_removal, self.snap)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
-        if denoiser.law is not Law.LEAVE_ONE_OUT:
-            raise ValueError(f"a posterior needs a leave-one-out law, and this network's is {denoiser.law}")
         tokens = starts.tokens.clone()
         evaluations = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
         for time in torch.unique(starts.time).tolist():
@@ -280,7 +283,7 @@ class PosteriorArgmax:
     def _step(denoiser: Denoiser, tokens: Tensor, free: Tensor, t: float, s: float) -> Tensor:
         a, a_s = alpha_at(denoiser.schedule, t), alpha_at(denoiser.schedule, s)
         time = torch.full((tokens.shape[0],), t, dtype=torch.float64, device=tokens.device)
-        stats = predict(denoiser, tokens, time)
+        stats = predict(denoiser, tokens, time, leave_one_out=True)
         current = tokens.reshape(-1)
         n = denoiser.noise_tokens.shape[0]
         # Weights of the posterior times D: staying adds `copy` to the current token's (a_s - a) x̂.

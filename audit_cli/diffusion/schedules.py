@@ -53,7 +53,7 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class Linear:
-    """alpha = 1 - t (Sumi; the weight in UDLM's loss)."""
+    """alpha = 1 - t (the weight in UDLM's loss)."""
 
     name: ClassVar[str] = "linear"
 
@@ -146,9 +146,38 @@ class LogSnrCosine:
         return math.acos(min(1.0, max(-1.0, 2 * (1 - level - low) / (high - low) - 1))) / math.pi
 
 
-AnySchedule = type[LogLinear] | type[Linear] | type[Cosine] | type[Geometric] | type[LogSnrCosine]
+@dataclass(frozen=True)
+class ClippedLinear:
+    """alpha falls linearly from sigmoid(max_log_snr) at t = 0 to sigmoid(-max_log_snr) at t = 1.
+
+    Sumi's training drew alpha = 1 - u uniformly between these ends, and its sampler clips its log-SNR to them. The
+    networks know no time. Noise never ends entirely: at t = 0 a share sigmoid(-max_log_snr) is left.
+    """
+
+    max_log_snr: float = 9.0
+    name: ClassVar[str] = "clipped-linear"
+
+    def __post_init__(self) -> None:
+        _require(0 < self.max_log_snr <= 30, "max_log_snr must lie in (0, 30]")
+
+    @property
+    def _last(self) -> float:
+        """alpha at t = 1, and 1 - alpha at t = 0."""
+        return 1 / (1 + math.exp(self.max_log_snr))
+
+    def alpha(self, t: Times) -> Times:
+        return 1 - self._last - (1 - 2 * self._last) * t
+
+    def alpha_derivative(self, t: Times) -> Times:
+        return torch.full_like(t, -(1 - 2 * self._last))
+
+    def time_of_level(self, level: float) -> float:
+        return (level - self._last) / (1 - 2 * self._last)
+
+
+AnySchedule = type[LogLinear] | type[Linear] | type[Cosine] | type[Geometric] | type[LogSnrCosine] | type[ClippedLinear]
 SCHEDULES: dict[str, AnySchedule] = {
-    schedule.name: schedule for schedule in (LogLinear, Linear, Cosine, Geometric, LogSnrCosine)
+    schedule.name: schedule for schedule in (LogLinear, Linear, Cosine, Geometric, LogSnrCosine, ClippedLinear)
 }
 
 

@@ -56,7 +56,7 @@ class AdditiveTransformer(nn.Module):
         last = self.config.max_length - 1
         # Positions past the table are padding behind the mask.
         position = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=last)
-        x = self.token_embedding(tokens) + self.position_embedding(position)
+        x = self.token_embedding(tokens).float() + self.position_embedding(position).float()
         x = x + in_whole_blocks(self._time_features, level)[:, None]
         distance = position - position[:, None] + last
         for block in self.blocks:

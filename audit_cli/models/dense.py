@@ -1,11 +1,36 @@
 """The linear layer of the networks."""
 
+import torch
 from torch import Tensor, nn
 from uddm_kernels import linear
 
 
 class Dense(nn.Linear):
-    """`nn.Linear` whose inference takes the faster of torch's two CPU libraries."""
+    """`nn.Linear` whose inference takes the faster of torch's two CPU libraries.
+
+    Its weight may be of 16 bits while everything around it is float32: then only the product is rounded.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        if self.weight.dtype == x.dtype:
+            return linear(x, self.weight, self.bias)
+        product = linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+        return product if self.bias is None else product + self.bias
+
+
+def matrices(network: nn.Module) -> set[str]:
+    """The names of a network's matrices, which may be of 16 bits: nearly all of its memory and time."""
+    return {
+        f"{where}.{name}" if where else name
+        for where, module in network.named_modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim == 2 and name in ("weight", "embedding")
+    }
+
+
+def types(network: nn.Module, dtype: torch.dtype | None) -> dict[str, torch.dtype] | None:
+    """The type of each of the network's parameters where its matrices are of `dtype`; None as they come."""
+    if dtype is None:
+        return None
+    narrow = matrices(network)
+    return {name: dtype if name in narrow else torch.float32 for name in network.state_dict()}

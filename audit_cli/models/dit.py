@@ -52,7 +52,7 @@ class DiT(nn.Module):
         self, tokens: Int64[Tensor, "rows length"], sigma: Float[Tensor, " rows"], mask: Tensor | None = None
     ) -> Float[Tensor, "rows length width"]:
         """Hidden states as the head sees them. `mask` is true at real tokens; published models never use one."""
-        x = self.vocab_embed.embedding[tokens]
+        x = self.vocab_embed.embedding[tokens].float()
         condition = self.sigma_map(sigma)
         cos, sin = _rotary_angles(tokens.shape[1], self.config.width // self.config.heads, tokens.device)
         attend = None if mask is None else mask[:, None, None, :]

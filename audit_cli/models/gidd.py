@@ -11,11 +11,16 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audit_cli.models.attention import (
+    SCORES_AT_ONCE,
+    Angles,
+    and_one_of_a_block,
+    attend,
+    block_of_one,
+    rotary_angles,
+    rotate,
+)
 from audit_cli.models.dense import Dense
-from audit_cli.models.time_features import MIN_ROWS
-
-# Attention scores held at once: 64 MiB of float32.
-SCORES_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,10 @@ class Gidd(nn.Module):
         self, tokens: Int64[Tensor, "rows length"], mask: Bool[Tensor, "1 length"] | None = None
     ) -> Float[Tensor, "rows length width"]:
         """Hidden states after the last norm. `mask` is true at real tokens."""
-        x = self.model.embed_tokens(tokens)
+        x = self.model.embed_tokens(tokens).float()
         length = tokens.shape[1]
-        angles = _rotary_angles(length, self.config, tokens.device)
+        head_width = self.config.width // self.config.heads
+        angles = rotary_angles(length, head_width, self.config.rotary_base, tokens.device)
         real = torch.ones(length, dtype=torch.bool, device=tokens.device) if mask is None else mask[0]
         for layer in self.model.layers:
             x = layer(x, angles, real)
@@ -95,7 +101,7 @@ class _Layer(nn.Module):
         self.mlp_layernorm = _Norm(config)
         self.mlp = _MLP(config)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, real: Tensor) -> Tensor:
         x = x + self.scale * self.self_attn(self.attn_layernorm(x), angles, real)
         out: Tensor = x + self.scale * self.mlp(self.mlp_layernorm(x))
         return out
@@ -124,56 +130,14 @@ class _Attention(nn.Module):
         self.k_bias = nn.Parameter(torch.zeros(self.heads, width // self.heads))
         self.v_bias = nn.Parameter(torch.zeros(self.heads, width // self.heads))
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, real: Tensor) -> Tensor:
         rows, length, width = x.shape
         q, k, v = (
             y.view(rows, length, self.heads, width // self.heads).transpose(1, 2)
             for y in (self.q_norm(self.q_proj(x)), self.k_norm(self.k_proj(x)), self.v_proj(x))
         )
-        k = torch.cat([_rotate(k, *angles), _block(self.k_bias, rows)], dim=2)
-        v = torch.cat([v, _block(self.v_bias, rows)], dim=2)
-        # Of the block only the first place is real.
-        extra = torch.arange(MIN_ROWS, device=x.device) == 0
-        attended = _attend(_rotate(q, *angles), k, v, torch.cat([real, extra]), self.soft_cap)
+        k = torch.cat([rotate(k, *angles), block_of_one(self.k_bias, rows)], dim=2)
+        v = torch.cat([v, block_of_one(self.v_bias, rows)], dim=2)
+        attended = attend(rotate(q, *angles), k, v, and_one_of_a_block(real), SCORES_AT_ONCE, self.soft_cap)
         out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(rows, length, width))
         return out
-
-
-def _block(bias: Tensor, rows: int) -> Tensor:
-    """The learned key or value (heads, head width) at the front of a whole block, so that keys stay aligned."""
-    heads, head_width = bias.shape
-    return F.pad(bias[:, None], (0, 0, 0, MIN_ROWS - 1)).expand(rows, heads, MIN_ROWS, head_width)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, real: Tensor, soft_cap: float) -> Tensor:
-    """Attention with scores c·tanh(s/c), in pieces of bounded size; `real` (keys,) is true where one may look.
-
-    Pieces cut the queries of one row alike whatever the number of rows is.
-    """
-    rows, heads, queries, head_width = q.shape
-    keys = k.shape[2]
-    at_once = max(MIN_ROWS, SCORES_AT_ONCE // (heads * keys) // MIN_ROWS * MIN_ROWS)
-    together = max(1, SCORES_AT_ONCE // (heads * keys * min(at_once, queries)))
-    out = torch.empty_like(q)
-    for r in range(0, rows, together):
-        keys_now, values_now = k[r : r + together].transpose(2, 3), v[r : r + together]
-        for i in range(0, queries, at_once):
-            here = slice(r, r + together), slice(None), slice(i, i + at_once)
-            scores = (q[here] * head_width**-0.5) @ keys_now
-            scores = soft_cap * torch.tanh(scores / soft_cap)
-            out[here] = scores.masked_fill(~real, -torch.inf).softmax(-1) @ values_now
-    return out
-
-
-def _rotary_angles(length: int, config: GiddConfig, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (length, head width / 2)."""
-    head_width = config.width // config.heads
-    exponent = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
-    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * config.rotary_base**-exponent
-    return angle.cos(), angle.sin()
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions in the half-split layout; x (rows, heads, length, head width)."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from audit_cli.diffusion.corruption import Starts, corrupted_starts
-from audit_cli.diffusion.denoiser import Denoiser
+from audit_cli.diffusion.denoiser import Denoiser, prompted
 from audit_cli.diffusion.samplers import Ancestral, OneShot, Outcome, Sampler
 from audit_cli.diffusion.schedules import level_at
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
@@ -28,7 +28,7 @@ TRAJECTORY_TOKENS = 1 << 17
 @dataclass(frozen=True)
 class BasinProbe:
     """How to measure: `restarts` at each of `times`, under a dynamics; `deciding` is the index of the time at which
-    *returns?* is judged. `argmax` adds the recovery of a single argmax at every level."""
+    *returns?* is judged. `argmax` adds the recovery of a single argmax at every level; `entropy` is measured too."""
 
     times: tuple[float, ...]
     deciding: int
@@ -36,7 +36,7 @@ class BasinProbe:
     sampler: Sampler = field(default_factory=Ancestral)
     seed: int = 0
     argmax: bool = False
-    per_token: bool = False
+    entropy: EntropyProbe = field(default_factory=EntropyProbe)
     batch_size: int | None = None
 
     def evaluations(self) -> int:
@@ -46,7 +46,7 @@ class BasinProbe:
     def measure(self, denoiser: Denoiser, rows: Iterable[Row]) -> Iterator[BasinMeasurement | Skipped]:
         """One result a row, in order, as the rows come."""
         for window in windows(rows):
-            entropies = EntropyProbe(per_token=self.per_token, batch_size=self.batch_size).measure(denoiser, window)
+            entropies = self.entropy.measure(denoiser, window)
             results: list[BasinMeasurement | Skipped] = [
                 self._unmeasured(row, entropy) for row, entropy in zip(window, entropies, strict=True)
             ]
@@ -84,7 +84,7 @@ class BasinProbe:
         if isinstance(entropy, Skipped):
             return entropy
         none = LevelMeasurement(0.0, 0.0, 0, 0, 0, 0, (), ())
-        return BasinMeasurement(len(row.own), (), none, 0, entropy, entropy.evaluations)
+        return BasinMeasurement(len(row.free), (), none, 0, entropy, entropy.evaluations)
 
     def _restart(
         self, denoiser: Denoiser, rows: list[Row], todo: list[int], which: range, restarts: int, first: int = 0
@@ -97,9 +97,10 @@ class BasinProbe:
         last = first + restarts
         for indices, tokens, own in by_length([rows[i] for i in todo], at_most):
             # Random numbers are keyed by the restart, so it does not matter which run together.
+            under_prompt = prompted(denoiser, rows[todo[indices[0]]].prompt)
             tally = _Tally.joined(
                 [
-                    self._some(denoiser, tokens, own, times, range(start, min(last, start + at_once)))
+                    self._some(under_prompt, tokens, own, times, range(start, min(last, start + at_once)))
                     for start in range(first, last, at_once)
                 ]
             )

@@ -27,15 +27,16 @@ def windows(rows: Iterable[Row], size: int = WINDOW) -> Iterator[list[Row]]:
 
 
 def by_length(rows: list[Row], at_most: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Groups of at most `at_most` rows of one length: their indices, tokens (rows, length) and own positions."""
-    lengths: dict[int, list[int]] = {}
+    """Groups of at most `at_most` rows of one length and one prompt: their indices, tokens (rows, length) and the
+    positions that are measured."""
+    alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, row in enumerate(rows):
-        lengths.setdefault(len(row.tokens), []).append(i)
-    for length, indices in lengths.items():
+        alike.setdefault((len(row.tokens), row.prompt), []).append(i)
+    for (length, _), indices in alike.items():
         for start in range(0, len(indices), at_most):
             part = indices[start : start + at_most]
             tokens = torch.tensor([rows[i].tokens for i in part], dtype=torch.int64)
             position = torch.arange(length)
-            first = torch.tensor([rows[i].start for i in part])[:, None]
-            stop = torch.tensor([rows[i].stop for i in part])[:, None]
+            first = torch.tensor([0 if rows[i].whole else rows[i].start for i in part])[:, None]
+            stop = torch.tensor([length if rows[i].whole else rows[i].stop for i in part])[:, None]
             yield part, tokens, (position >= first) & (position < stop)

@@ -12,7 +12,7 @@ from torch import Tensor
 from uddm_kernels import RowStats
 
 from audit_cli.diffusion.corruption import corrupted_starts
-from audit_cli.diffusion.denoiser import Denoiser, predict
+from audit_cli.diffusion.denoiser import Denoiser, Law, predict, prompted
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
 from audit_cli.records import EntropyMeasurement, Row, Skipped, TokenMeasurement
@@ -21,6 +21,7 @@ from audit_cli.records import EntropyMeasurement, Row, Skipped, TokenMeasurement
 VANISHING_NATS = 0.05
 # A token of which the model is surprised less than this counts into a run of known tokens (nats).
 SURE_NATS = 0.1
+CONVERTED = "leave-one-out, converted"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class EntropyProbe:
     """How to measure: at time t, averaged over `draws` corruptions; `draws` = 0 feeds the clean text.
 
     `prefix` keeps the tokens before a position and replaces it and all later ones by noise, a forward pass a token:
-    H(t_i | t_<i) instead of the entropy given all others.
+    H(t_i | t_<i) instead of the entropy given all others. `convert` measures the leave-one-out law of a network that
+    predicts the posterior, which takes noise to be sound (`law_check.sound_time`).
     """
 
     t: float = T_MIN
@@ -37,10 +39,11 @@ class EntropyProbe:
     seed: int = 0
     per_token: bool = False
     batch_size: int | None = None
+    convert: bool = False
 
     def evaluations(self, row: Row) -> int:
         """How many network evaluations a row takes."""
-        return max(1, self.draws) * (len(row.own) if self.prefix else 1)
+        return max(1, self.draws) * (len(row.free) if self.prefix else 1)
 
     def measure(self, denoiser: Denoiser, rows: Iterable[Row]) -> Iterator[EntropyMeasurement | Skipped]:
         """One result a row, in order, as the rows come."""
@@ -60,6 +63,7 @@ class EntropyProbe:
     def _group(
         self, denoiser: Denoiser, rows: list[Row], tokens: Tensor, own: Tensor
     ) -> Iterator[EntropyMeasurement | Skipped]:
+        denoiser = prompted(denoiser, rows[0].prompt)
         passes = [self._predict(denoiser, tokens, own, draw) for draw in range(max(1, self.draws))]
         shape = (len(passes), *tokens.shape)
         entropy, surprise, margin, top_p = (
@@ -79,12 +83,12 @@ class EntropyProbe:
 
     def _predict(self, denoiser: Denoiser, tokens: Tensor, own: Tensor, draw: int) -> RowStats:
         if self.prefix:
-            return _predict_prefix(denoiser, tokens, own, self.seed, draw)
+            return _predict_prefix(denoiser, tokens, own, self.seed, draw, self.convert)
         t = torch.full((tokens.shape[0],), self.t, dtype=torch.float64, device=tokens.device)
         if not self.draws:
-            return predict(denoiser, tokens, t, tokens)
+            return predict(denoiser, tokens, t, tokens, leave_one_out=self.convert)
         starts = corrupted_starts(denoiser, tokens, [self.t], range(draw, draw + 1), self.seed, own, redraw=False)
-        return predict(denoiser, starts.tokens, t, tokens)
+        return predict(denoiser, starts.tokens, t, tokens, leave_one_out=self.convert)
 
     def _summary(
         self,
@@ -100,8 +104,8 @@ class EntropyProbe:
         mean_h, mean_s = entropy.mean(0), surprise.mean(0)
         draws = entropy.mean(1)
         return EntropyMeasurement(
-            tokens=len(row.own),
-            law=str(denoiser.law),
+            tokens=len(row.free),
+            law=CONVERTED if self.convert and denoiser.law is Law.POSTERIOR else str(denoiser.law),
             t=self.t,
             draws=max(1, self.draws),
             context="prefix" if self.prefix else "all",
@@ -123,7 +127,7 @@ class EntropyProbe:
         columns = (entropy, surprise, rank, margin[0], top_p[0], top)
         return tuple(
             TokenMeasurement(position, token, *values)
-            for position, (token, *values) in enumerate(zip(row.own, *(c.tolist() for c in columns), strict=True))
+            for position, (token, *values) in enumerate(zip(row.free, *(c.tolist() for c in columns), strict=True))
         )
 
 
@@ -142,7 +146,7 @@ def longest_run(flags: Tensor) -> int:
     return best
 
 
-def _predict_prefix(denoiser: Denoiser, tokens: Tensor, own: Tensor, seed: int, draw: int) -> RowStats:
+def _predict_prefix(denoiser: Denoiser, tokens: Tensor, own: Tensor, seed: int, draw: int, convert: bool) -> RowStats:
     """Statistics of position i from a row whose positions from i on are pure noise, for every own position."""
     rows, length = tokens.shape
     noise = corrupted_starts(denoiser, tokens, [1.0], range(draw, draw + 1), seed, own, redraw=False).tokens
@@ -157,7 +161,7 @@ def _predict_prefix(denoiser: Denoiser, tokens: Tensor, own: Tensor, seed: int, 
         t = torch.tensor(
             [_time_near(denoiser, float(share)) for share in level], dtype=torch.float64, device=tokens.device
         )
-        full = predict(denoiser, partial, t, tokens[i].expand(len(mine), length))
+        full = predict(denoiser, partial, t, tokens[i].expand(len(mine), length), leave_one_out=convert)
         pick = torch.arange(len(mine), device=tokens.device) * length + mine
         for name in RowStats.__dataclass_fields__:
             getattr(stats, name)[i * length + mine] = getattr(full, name)[pick].to(getattr(stats, name).dtype)

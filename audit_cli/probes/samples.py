@@ -4,19 +4,23 @@ from collections.abc import Iterator
 
 from audit_cli.diffusion.corruption import noise_starts
 from audit_cli.diffusion.denoiser import Denoiser
-from audit_cli.diffusion.samplers import Ancestral
+from audit_cli.diffusion.samplers import Sampler
 from audit_cli.probes.basins import TRAJECTORY_TOKENS
 from audit_cli.probes.batching import auto_batch_size
 from audit_cli.records import Candidate, Row
 
 
 def generate(
-    denoiser: Denoiser, count: int, steps: int, seed: int, length: int | None = None, batch_size: int | None = None
+    denoiser: Denoiser,
+    count: int,
+    sampler: Sampler,
+    seed: int,
+    length: int | None = None,
+    batch_size: int | None = None,
 ) -> Iterator[Row]:
     """`count` rows of `length` tokens (the model's longest by default); row i depends on (seed, i) only."""
     length = length or denoiser.max_length
     at_once = max(1, TRAJECTORY_TOKENS // length)
-    sampler = Ancestral(steps)
     for first in range(0, count, at_once):
         starts = noise_starts(denoiser, min(at_once, count - first), length, seed, first)
         outcome = sampler.run(denoiser, starts, batch_size or auto_batch_size(length))

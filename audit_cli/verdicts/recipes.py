@@ -23,6 +23,7 @@ class Recipe:
 
 
 SURPRISE = Recipe("surprise", uses_law=True)
+BASIN_AREA = Recipe("basin-area", uses_law=False)
 BASIN_SURPRISE = Recipe("basin-area+surprise", uses_law=True)
 # Surprise under a model that has not seen the text minus surprise under the audited one.
 SURPRISE_DIFFERENCE = Recipe("surprise-difference", uses_law=True)
@@ -35,8 +36,12 @@ def surprise_score(measured: EntropyMeasurement) -> float:
     return -measured.surprise_mean
 
 
-def basin_surprise_score(measured: BasinMeasurement, vocab_size: int) -> float:
-    """Area under the curve of returned restarts over levels, minus the mean surprise as SURPRISE_WEIGHT / log V."""
+def basin_area(measured: BasinMeasurement) -> float:
+    """Area under the curve of returned restarts over levels."""
     levels = [level for level in measured.levels if level.level <= HIGHEST_LEVEL and level.restarts]
-    area = curve_area([x.level for x in levels], [x.returned / x.restarts for x in levels]) if levels else 0.0
-    return area - SURPRISE_WEIGHT * measured.entropy.surprise_mean / math.log(vocab_size)
+    return curve_area([x.level for x in levels], [x.returned / x.restarts for x in levels]) if levels else 0.0
+
+
+def basin_surprise_score(measured: BasinMeasurement, vocab_size: int) -> float:
+    """`basin_area` minus the mean surprise as SURPRISE_WEIGHT / log V."""
+    return basin_area(measured) - SURPRISE_WEIGHT * measured.entropy.surprise_mean / math.log(vocab_size)

@@ -11,6 +11,9 @@ from uddm_kernels.dense import linear
 # Matrix products of fewer rows take another code path (matrix times vector) and round differently; with at least
 # this many rows a row's result does not depend on how many rows are beside it.
 MIN_ROWS = 16
+NARROW = (torch.bfloat16, torch.float16)
+# Numbers of a 16-bit weight that are widened together: 16 MiB of float32.
+WIDENED_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class LinearHead:
     forbidden: tuple[int, ...] = ()
 
     def logits(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocab"]:
-        """Logits of a block of rows, in the dtype of `hidden`. The caller keeps the block small."""
-        z = hidden.clone() if self.weight is None else _product(hidden, self.weight, self.bias)
+        """Logits of a block of rows: float32, or float64 for a float64 head. The caller keeps the block small."""
+        z = _wide(hidden).clone() if self.weight is None else _product(hidden, self.weight, self.bias)
         if self.scale != 1.0:
             z *= self.scale
         if self.soft_cap is not None:
@@ -40,7 +43,21 @@ class LinearHead:
 
 
 def _product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """hidden @ weight.T + bias, in float32 where either is narrower."""
     rows = hidden.shape[0]
+    hidden = _wide(hidden)
     if rows < MIN_ROWS:
         hidden = torch.nn.functional.pad(hidden, (0, 0, 0, MIN_ROWS - rows))
-    return linear(hidden, weight, bias)[:rows]
+    if weight.dtype not in NARROW:
+        return linear(hidden, weight, bias)[:rows]
+    # Logits rounded to 16 bits would be off by several hundredths of a nat: widen the weight piece by piece instead.
+    out = hidden.new_empty(hidden.shape[0], weight.shape[0])
+    step = max(1, WIDENED_AT_ONCE // weight.shape[1])
+    for start in range(0, weight.shape[0], step):
+        part = slice(start, start + step)
+        out[:, part] = linear(hidden, weight[part].float(), None if bias is None else bias[part].float())
+    return out[:rows]
+
+
+def _wide(hidden: Tensor) -> Tensor:
+    return hidden.float() if hidden.dtype in NARROW else hidden

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from audit_cli.candidates import CandidateError, open_texts
+from audit_cli.candidates.plain import BLANK
 from audit_cli.records import Candidate, Skipped
 
 TIMES = os.environ.get("UDDM_FUZZ_TIMES")
@@ -47,6 +48,7 @@ def table_bytes(**writing):
             "text": [SECRET, None, f"{SECRET} {SECRET}"] * 20,
             "input_ids": [None, [1, 2], [3]] * 20,
             "id": [f"n{i}" for i in range(60)],
+            "prompt": [f"{SECRET}: ", None, " "] * 20,
         }
     )
     file = io.BytesIO()
@@ -56,12 +58,18 @@ def table_bytes(**writing):
 
 def csv_bytes(dialect):
     file = io.StringIO(newline="")
-    csv.writer(file, dialect).writerows([["id", "text"], *([i, f'{SECRET} "{i}",\n x'] for i in range(20))])
+    csv.writer(file, dialect).writerows(
+        [["id", "text", "prompt"], *([i, f'{SECRET} "{i}",\n x', f'{SECRET}?"\n' * (i % 2)] for i in range(20))]
+    )
     return file.getvalue().encode()
 
 
 TXT = "".join(f"{SECRET} {i} ü\n" for i in range(20)).encode()
-JSONL = "".join(json.dumps({"text": f"{SECRET} \ud800", "id": i, "input_ids": None}) + "\n" for i in range(20)).encode()
+JSONL = "".join(
+    json.dumps({"text": f"{SECRET} \ud800", "id": i, "input_ids": None, "prompt": [f"{SECRET}\udc00", None][i % 2]})
+    + "\n"
+    for i in range(20)
+).encode()
 VALID = {
     ".txt": [TXT],
     ".jsonl": [JSONL],
@@ -71,7 +79,11 @@ VALID = {
         table_bytes(),
         table_bytes(compression="none", use_dictionary=False, row_group_size=7),
         table_bytes(compression="zstd", data_page_version="2.0", store_schema=False),
-        table_bytes(compression="gzip", column_encoding={"text": "DELTA_BYTE_ARRAY"}, use_dictionary=False),
+        table_bytes(
+            compression="gzip",
+            column_encoding={"text": "DELTA_BYTE_ARRAY", "prompt": "DELTA_BYTE_ARRAY"},
+            use_dictionary=False,
+        ),
     ],
     ".txt.gz": [gzip.compress(TXT, mtime=0), gzip.compress(TXT[:50], mtime=0) + gzip.compress(TXT[50:], mtime=0)],
     ".jsonl.gz": [gzip.compress(JSONL, mtime=0)],
@@ -121,11 +133,12 @@ def check(content, suffix, **options):
             assert result.reason
             assert SECRET not in result.reason
             candidate = result.candidate
-            assert (candidate.text, candidate.token_ids) == (None, None)
+            assert (candidate.text, candidate.token_ids, candidate.prompt) == (None, None, None)
         else:
             candidate = result
             assert isinstance(candidate, Candidate)
             assert (candidate.text is None) != (candidate.token_ids is None)
+            assert candidate.prompt is None or candidate.prompt.strip(BLANK)
         assert isinstance(candidate.id, str)
         numbers.append(candidate.line)
     assert numbers == sorted(set(numbers))
@@ -160,13 +173,19 @@ def test_valid_files_with_a_few_bytes_changed(suffix, data, edits):
 def test_any_quotation_marks_separators_and_line_ends(kind, pieces):
     body = "".join(pieces).encode("utf-8", "surrogatepass")
     check(b"text\n" + body, f".{kind}")
-    check(f"text{',' if kind == 'csv' else chr(9)}id\n".encode() + body, f".{kind}")
+    for other in ("id", "prompt"):
+        check(f"text{',' if kind == 'csv' else chr(9)}{other}\n".encode() + body, f".{kind}")
 
 
-@given(suffix=st.sampled_from(SUFFIXES), kind=st.sampled_from(["txt", "jsonl", "csv", "tsv", "parquet"]), edits=EDITS)
+@given(
+    suffix=st.sampled_from(SUFFIXES),
+    kind=st.sampled_from(["txt", "jsonl", "csv", "tsv", "parquet"]),
+    column=st.sampled_from(["id", "prompt"]),
+    edits=EDITS,
+)
 @fuzzed
-def test_a_file_under_a_wrong_kind(suffix, kind, edits):
-    check(edited(VALID[suffix][0], edits), suffix, kind=kind, text_column="id")
+def test_a_file_under_a_wrong_kind(suffix, kind, column, edits):
+    check(edited(VALID[suffix][0], edits), suffix, kind=kind, text_column=column)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

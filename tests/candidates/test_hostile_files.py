@@ -13,8 +13,9 @@ from audit_cli.records import Candidate, Skipped
 BOM = b"\xef\xbb\xbf"
 PIECES = [
     b"\n", b"\r\n", b"\r", b" ", b"\t", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xe2\x80\xa8", BOM, b"abc", b"{",
-    b"}", b"[", b"]", b'"', b"\\", b"\\ud800", b'"text"', b'"input_ids"', b'"id"', b":", b",", b"1", b"-", b"1e999",
-    b"NaN", b"null", b"true", b'{"text": "a"}', b'{"input_ids": [1, 2]}', b'{"text": "a", "id": ',
+    b"}", b"[", b"]", b'"', b"\\", b"\\ud800", b'"text"', b'"input_ids"', b'"id"', b'"prompt"', b":", b",", b"1", b"-",
+    b"1e999", b"NaN", b"null", b"true", b'{"text": "a"}', b'{"input_ids": [1, 2]}', b'{"text": "a", "id": ',
+    b'{"text": "a", "prompt": ',
 ]  # fmt: skip
 CONTENT = st.one_of(
     st.binary(max_size=80),
@@ -53,10 +54,12 @@ def test_any_bytes_give_one_result_a_line_in_order(suffix, content):
     for result in results:
         if isinstance(result, Skipped):
             assert result.reason
-            assert (result.candidate.text, result.candidate.token_ids) == (None, None)
+            candidate = result.candidate
+            assert (candidate.text, candidate.token_ids, candidate.prompt) == (None, None, None)
         else:
             assert isinstance(result, Candidate)
             assert (result.text is None) != (result.token_ids is None)
+            assert result.prompt is None or suffix == ".jsonl"
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl"])

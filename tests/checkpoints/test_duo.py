@@ -67,11 +67,14 @@ def test_a_tokenizer_json_is_preferred_and_the_same(folder):
     assert by_files.info.tokenizer_sha256 == by_json.info.tokenizer_sha256
 
 
-def test_rows_keep_their_natural_length(folder):
+def test_rows_keep_their_natural_length_between_two_separators(folder):
     model = load_model(folder)
     (row,) = model.rows(Candidate("f", 1, "f:1", "the cat"))
-    assert row.tokens == row.own == model.tokenizer.encode("the cat")
-    assert (model.info.family, model.info.weights, model.info.rows) == ("duo", "published", "pack")
+    end = model.tokenizer.id_of("<|endoftext|>")
+    assert row.own == model.tokenizer.encode("the cat")
+    assert row.tokens == (end, *row.own, end)
+    rows = "packed, text between two <|endoftext|>"
+    assert (model.info.family, model.info.weights, model.info.rows) == ("duo", "published", rows)
 
 
 @pytest.mark.parametrize("name", ["duo-distilled", "IDLM-duo"])

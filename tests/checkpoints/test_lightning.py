@@ -356,7 +356,9 @@ def test_without_a_tokenizer_tokens_still_work(tmp_path, vocabulary):
     assert row.own == (5, 6)
     named = load(tmp_path / "a.ckpt", tokenizer=vocabulary)
     (row,) = named.rows(Candidate("f", 1, "f:1", "The Cáts sat."))
-    assert row.tokens == row.own == (5, 6, 7, 8, 11)
+    assert row.own == (5, 6, 7, 8, 11)
+    cls = named.tokenizer.id_of("[CLS]")
+    assert row.tokens == (cls, *row.own, cls)
 
 
 def test_a_tokenizer_of_another_size_is_refused(tmp_path, vocabulary):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from audit_cli.diffusion.schedules import (
     SCHEDULES,
     T_MIN,
+    ClippedLinear,
     Cosine,
     Geometric,
     LogLinear,
@@ -40,7 +41,9 @@ def test_the_time_of_a_level_has_that_level(schedule, level):
     assert 1 - alpha_at(schedule, time_at_level(schedule, level)) == pytest.approx(level, abs=1e-12)
 
 
-@pytest.mark.parametrize("schedule", [*ALL, LogLinear(1e-2), Cosine(1e-4), Geometric(1e-3, 10)], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [*ALL, LogLinear(1e-2), Cosine(1e-4), Geometric(1e-3, 10), ClippedLinear(5)], ids=str
+)
 def test_a_schedule_survives_its_configuration(schedule):
     assert schedule_from_config(schedule_config(schedule)) == schedule
 
@@ -52,6 +55,19 @@ def test_published_log_linear_values():
     assert alpha_at(LogLinear(), 0) == 1.0
 
 
+def test_clipped_linear_is_linear_between_its_log_snrs():
+    schedule, t = ClippedLinear(), torch.linspace(0, 1, 129, dtype=torch.float64)
+    alpha = schedule.alpha(t)
+    log_snr = torch.logit(alpha)
+    assert float(log_snr[0]) == pytest.approx(9, abs=1e-9)
+    assert float(log_snr[-1]) == pytest.approx(-9, abs=1e-9)
+    torch.testing.assert_close(alpha, torch.lerp(alpha[0], alpha[-1], t), rtol=0, atol=1e-15)
+    # Sumi's sampler: alpha = linspace(1e-4, 1 - 1e-4), its log-SNR clipped; nowhere further off than the clipping.
+    grid = torch.linspace(1e-4, 1 - 1e-4, 129, dtype=torch.float64)
+    theirs = torch.logit(grid).clamp(-9, 9).sigmoid().flip(0)
+    torch.testing.assert_close(alpha, theirs, rtol=0, atol=2.4e-5)
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -61,10 +77,11 @@ def test_published_log_linear_values():
         {"name": "cosine", "eps": 2},
         {"name": "geometric", "sigma_min": -1},
         {"name": "log-linear", "eps": "small"},
+        {"name": "clipped-linear", "max_log_snr": 0},
     ],
 )
 def test_a_wrong_configuration_is_refused(config):
-    with pytest.raises(ValueError, match=r"schedule|eps|sigma"):
+    with pytest.raises(ValueError, match=r"schedule|eps|sigma|snr"):
         schedule_from_config(config)
 
 

@@ -153,3 +153,38 @@ def test_token_ids_outside_the_heads_vocabulary_are_refused(name):
     for ids in (torch.tensor([0, 5]), torch.tensor([0, -1]), torch.tensor([0])):
         with pytest.raises(ValueError, match=name):
             linear_stats(torch.zeros(2, 3), LinearHead(torch.zeros(5, 3)), **{name: ids})
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+def test_a_discount_is_taken_off_the_current_tokens_logit(backend):
+    hidden, weight, bias, target = problem(40, 57)
+    current, discount = torch.arange(40) % 57, torch.linspace(-3, 12, 40)
+    logits = LinearHead(weight, bias).logits(hidden).double()
+    logits[torch.arange(40), current] -= discount.double()
+    expected = logit_stats(logits, target, current, backend="reference")
+    got = linear_stats(hidden, LinearHead(weight, bias), target, current, backend, discount)
+    for field in dataclasses.fields(RowStats):
+        np.testing.assert_allclose(getattr(got, field.name), getattr(expected, field.name), rtol=2e-5, atol=2e-5)
+
+
+def test_a_discount_without_current_tokens_is_refused():
+    hidden, weight, *_ = problem(4, 9)
+    with pytest.raises(ValueError, match="current"):
+        linear_stats(hidden, LinearHead(weight), discount=torch.ones(4))
+    with pytest.raises(ValueError, match="one each"):
+        linear_stats(hidden, LinearHead(weight), current=torch.zeros(4, dtype=torch.int64), discount=torch.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pieces", [1 << 22, 5 * WIDTH])
+def test_a_head_of_16_bits_is_multiplied_in_float32(dtype, pieces, monkeypatch):
+    """The statistics are those of the rounded weights, exactly as far as float32 goes."""
+    monkeypatch.setattr("uddm_kernels.head.WIDENED_AT_ONCE", pieces)
+    hidden, weight, bias, target = problem(33, 101)
+    narrow = LinearHead(weight.to(dtype), bias.to(dtype), 0.5, 8.0, (3,))
+    wide = LinearHead(weight.to(dtype).float(), bias.to(dtype).float(), 0.5, 8.0, (3,))
+    for given in (hidden, hidden.to(dtype)):
+        one, other = (head.logits(given.float() if head is wide else given) for head in (narrow, wide))
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-5)
+    assert torch.isfinite(linear_stats(hidden, narrow, target).entropy).all()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from audit_cli.diffusion.denoiser import Law
+from audit_cli.diffusion.samplers import Ancestral
 from audit_cli.diffusion.schedules import time_at_level
 from audit_cli.probes import basins
 from audit_cli.probes.basins import BasinProbe
@@ -147,10 +148,10 @@ def test_a_row_whose_output_is_no_number_is_skipped_and_the_others_are_not():
 
 def test_samples_depend_on_their_number_and_the_seed_only():
     net = ExactDenoiser(TEXTS, 5)
-    many, few = list(generate(net, 20, 16, 3)), list(generate(net, 7, 16, 3, batch_size=2))
+    many, few = list(generate(net, 20, Ancestral(16), 3)), list(generate(net, 7, Ancestral(16), 3, batch_size=2))
     assert [r.tokens for r in many[:7]] == [r.tokens for r in few]
     assert {r.tokens for r in many} <= {tuple(t) for t in TEXTS}
-    assert [r.tokens for r in generate(net, 20, 16, 4)] != [r.tokens for r in many]
+    assert [r.tokens for r in generate(net, 20, Ancestral(16), 4)] != [r.tokens for r in many]
 
 
 TWENTY = torch.randint(0, 12, (20, 10), generator=torch.Generator().manual_seed(0)).tolist()

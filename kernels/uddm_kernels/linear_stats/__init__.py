@@ -18,8 +18,12 @@ def linear_stats(
     target: Int64[Tensor, " rows"] | None = None,
     current: Int64[Tensor, " rows"] | None = None,
     backend: str = "chunked",
+    discount: Float[Tensor, " rows"] | None = None,
 ) -> RowStats:
     """`logit_stats` of `head.logits(hidden)`, a bounded block of rows at a time.
+
+    `discount` is taken off the logit of a row's current token first: it turns a posterior law, which counts that token
+    as evidence for itself, into the leave-one-out law.
 
     Raises ValueError on a shape that does not fit the head and on token ids outside the vocabulary.
     """
@@ -29,4 +33,6 @@ def linear_stats(
     vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
     for name, tokens in (("target", target), ("current", current)):
         check_tokens(name, tokens, hidden.shape[0], vocab)
-    return BACKENDS[backend](hidden, head, target, current)
+    if discount is not None and (current is None or discount.shape != current.shape):
+        raise ValueError("a discount needs the current tokens, one each")
+    return BACKENDS[backend](hidden, head, target, current, discount)

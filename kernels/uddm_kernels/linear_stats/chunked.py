@@ -19,16 +19,28 @@ def row_blocks(rows: int, vocab: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + step))
 
 
+def discounted(logits: Tensor, current: Tensor, discount: Tensor) -> Tensor:
+    """The logits (rows, vocab) with `discount` taken off each row's current token, in place."""
+    return logits.scatter_add_(1, current[:, None], -discount[:, None].to(logits.dtype))
+
+
 def linear_stats(
-    hidden: Tensor, head: LinearHead, target: Tensor | None = None, current: Tensor | None = None
+    hidden: Tensor,
+    head: LinearHead,
+    target: Tensor | None = None,
+    current: Tensor | None = None,
+    discount: Tensor | None = None,
 ) -> RowStats:
     """See `uddm_kernels.linear_stats.linear_stats`."""
     rows = hidden.shape[0]
     vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
     stats: RowStats | None = None
     for part in row_blocks(rows, vocab):
+        logits = head.logits(hidden[part])
+        if current is not None and discount is not None:
+            discounted(logits, current[part], discount[part])
         block = logit_stats(
-            head.logits(hidden[part]),
+            logits,
             None if target is None else target[part],
             None if current is None else current[part],
             overwrite=True,

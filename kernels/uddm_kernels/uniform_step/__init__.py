@@ -42,12 +42,14 @@ def uniform_step(
     v: Float64[Tensor, " rows"],
     noise_tokens: Int64[Tensor, " support"],
     backend: str = "chunked",
+    discount: Float[Tensor, " rows"] | None = None,
 ) -> Int64[Tensor, " rows"]:
     """The rows' tokens at time s.
 
     u decides whether a row jumps; v decides where to: below alpha_s to the token at v/alpha_s of the cumulative
     prediction in the order of the vocabulary, else to noise token (v - alpha_s)/(1 - alpha_s) of their number.
-    A token outside `noise_tokens` cannot have come from noise and stays.
+    A token outside `noise_tokens` cannot have come from noise and stays. `discount` is as in `linear_stats`: with it
+    the head may give a posterior law.
 
     Raises ValueError on ids outside the vocabulary and unless 0 <= alpha_t < alpha_s <= 1; a row whose logits are
     not finite raises FloatingPointError.
@@ -55,4 +57,4 @@ def uniform_step(
     vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
     check_tokens("current", current, hidden.shape[0], vocab)
     jump_bound(alpha_t, alpha_s)
-    return BACKENDS[backend](hidden, head, current, alpha_t, alpha_s, u, v, noise_tokens)
+    return BACKENDS[backend](hidden, head, current, alpha_t, alpha_s, u, v, noise_tokens, discount)

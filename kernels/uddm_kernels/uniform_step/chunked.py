@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from uddm_kernels.head import LinearHead
-from uddm_kernels.linear_stats.chunked import row_blocks
+from uddm_kernels.linear_stats.chunked import discounted, row_blocks
 
 # Tokens in a tile of the two-level draw: the tiles' masses choose a tile, then its own tokens are summed up.
 TILE = 1024
@@ -19,6 +19,7 @@ def uniform_step(
     u: Tensor,
     v: Tensor,
     noise_tokens: Tensor,
+    discount: Tensor | None = None,
 ) -> Tensor:
     """See `uddm_kernels.uniform_step.uniform_step`."""
     vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
@@ -26,6 +27,8 @@ def uniform_step(
     out = current.clone()
     for part in row_blocks(hidden.shape[0], vocab):
         logits = head.logits(hidden[part]).float()
+        if discount is not None:
+            discounted(logits, current[part], discount[part])
         x = torch.softmax(logits, dim=1)
         here, a, s = current[part], alpha_t[part], alpha_s[part]
         own = x.gather(1, here[:, None]).squeeze(1).double()

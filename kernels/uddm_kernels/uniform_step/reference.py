@@ -29,6 +29,7 @@ def uniform_step(
     u: Tensor,
     v: Tensor,
     noise_tokens: Tensor,
+    discount: Tensor | None = None,
 ) -> Tensor:
     """See `uddm_kernels.uniform_step.uniform_step`; one row after another."""
     exact = replace(
@@ -36,7 +37,10 @@ def uniform_step(
         weight=None if head.weight is None else head.weight.double(),
         bias=None if head.bias is None else head.bias.double(),
     )
-    x = exact.logits(hidden.double()).softmax(dim=1)
+    logits = exact.logits(hidden.double())
+    if discount is not None:
+        logits[torch.arange(len(logits)), current] -= discount.double()
+    x = logits.softmax(dim=1)
     if bool(torch.isnan(x).any()):
         raise FloatingPointError("the network's logits are not finite")
     n = noise_tokens.shape[0]

@@ -1,0 +1,64 @@
+"""What a network's law allows: which dynamics, where its entropy is sound, and whether verdicts may rest on it."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, cast
+
+from audit_cli.checkpoints import LoadedModel
+from audit_cli.checkpoints.loaded import ANCESTRAL, ENTROPY_BOUND
+from audit_cli.diffusion.denoiser import Law
+from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
+from audit_cli.diffusion.schedules import time_at_level
+from audit_cli.probes.entropy import EntropyProbe
+from audit_cli.probes.law_check import sound_time
+from audit_cli.records import LawCheck, LawCheckResult
+
+SAMPLERS = (ANCESTRAL, "attractor", "one-shot", "posterior-argmax", ENTROPY_BOUND)
+DEFAULT_STEPS = 16
+# Where a posterior law is looked at as it is, because it converts nowhere.
+UNCONVERTED_LEVEL = 0.5
+
+
+def law_for_verdicts(model: LoadedModel, checked: LawCheckResult) -> LawCheck:
+    """The law check's result; a family that declares another law than leave-one-out contradicts it by itself."""
+    return checked.check if model.denoiser.law is Law.LEAVE_ONE_OUT else LawCheck.CONTRADICTED
+
+
+def sampler_for(model: LoadedModel, name: str, steps: int | None, snap: bool = False) -> Sampler:
+    """The dynamics of that name, or the family's own where there is none; `steps` None is that dynamics' default.
+
+    Raises ValueError where the network does not have what it needs.
+    """
+    name = name or model.sampling.dynamics
+    posterior = model.denoiser.law is Law.POSTERIOR
+    if name == ENTROPY_BOUND:
+        own = model.sampling.entropy_bound
+        if own is None:
+            raise ValueError("the entropy-bound loop needs a network that is conditioned on its own last prediction")
+        return own if steps is None else replace(own, steps=steps)
+    if name == "attractor":
+        if posterior:
+            raise ValueError("under a posterior law every text is a fixed point: take ancestral or one-shot")
+        return Attractor()
+    if name == "one-shot":
+        return OneShot()
+    kind = PosteriorArgmax if name == "posterior-argmax" else Ancestral
+    return kind(steps or DEFAULT_STEPS, noise_removal=model.sampling.noise_removal, snap=snap)
+
+
+def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_size: int | None = None) -> EntropyProbe:
+    """How the entropy and surprise of a text are measured: undamaged under a leave-one-out law.
+
+    A posterior law is certain of an undamaged text, whatever it has learned: it is looked at under the least noise at
+    which it converts to the leave-one-out law, or as it is where it converts nowhere.
+    """
+    if model.denoiser.law is Law.LEAVE_ONE_OUT:
+        return EntropyProbe(per_token=per_token, batch_size=batch_size)
+    sampler: Any = sampler_for(model, "", None)
+    t = _sound_time(cast(Any, model.denoiser), sampler, seed)
+    at = time_at_level(model.denoiser.schedule, UNCONVERTED_LEVEL) if t is None else t
+    return EntropyProbe(at, 1, seed=seed, per_token=per_token, batch_size=batch_size, convert=t is not None)
+
+
+# A run asks several times, and each answer takes some hundred evaluations.
+_sound_time = lru_cache(maxsize=4)(sound_time)
