@@ -236,6 +236,7 @@ def _comparison(
         _require(heldout is not None, "reference_model needs heldout text: it shows which difference is ordinary")
         same = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
         _require(same, "the reference model has another tokenizer than the model")
+        _require(reference.info.law == model.info.law, "the reference model predicts another law than the model")
         longest, needed = reference.layout.max_length, model.layout.max_length
         _require(longest >= needed, f"the reference model takes {longest} tokens, and the model {needed}")
     return Comparison(None if heldout is None else _again(_checked(heldout)), twins, Slot(slot), reference)

@@ -90,7 +90,8 @@ def test_only_the_command_line_exits_or_reads_the_environment():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([command, "--help"] for command in ("entropy", "basins", "inspect", "train"))]
+    "arguments",
+    [["--help"], *([command, "--help"] for command in ("entropy", "basins", "inspect", "convert", "train"))],
 )
 def test_help_loads_the_standard_library_and_typer_only(arguments):
     code = (

@@ -1,8 +1,10 @@
 """What a network's law allows: which dynamics, where its entropy is sound, and whether verdicts may rest on it."""
 
-from dataclasses import replace
-from functools import lru_cache
-from typing import Any, cast
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.checkpoints.loaded import ANCESTRAL, ENTROPY_BOUND
@@ -10,7 +12,7 @@ from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
 from audit_cli.diffusion.schedules import time_at_level
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.probes.law_check import sound_time
+from audit_cli.probes.law_check import check_law, sound_time
 from audit_cli.records import LawCheck, LawCheckResult
 
 SAMPLERS = (ANCESTRAL, "attractor", "one-shot", "posterior-argmax", ENTROPY_BOUND)
@@ -54,11 +56,29 @@ def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_siz
     """
     if model.denoiser.law is Law.LEAVE_ONE_OUT:
         return EntropyProbe(per_token=per_token, batch_size=batch_size)
-    sampler: Any = sampler_for(model, "", None)
-    t = _sound_time(cast(Any, model.denoiser), sampler, seed)
+    t = _sound_time(model, seed)
     at = time_at_level(model.denoiser.schedule, UNCONVERTED_LEVEL) if t is None else t
     return EntropyProbe(at, 1, seed=seed, per_token=per_token, batch_size=batch_size, convert=t is not None)
 
 
-# A run asks several times, and each answer takes some hundred evaluations.
-_sound_time = lru_cache(maxsize=4)(sound_time)
+def checked_law(model: LoadedModel, seed: int, texts: Sequence[Sequence[int]] = ()) -> LawCheckResult:
+    """`check_law` of the model, remembered by its weights and by the texts on which it was checked."""
+    found = [model.info.weights_sha256, model.info.precision, model.denoiser.device.type, seed, hash_of(texts)]
+    return model.memory.recall(LawCheckResult, found, lambda: check_law(model.denoiser, seed, texts))
+
+
+def _sound_time(model: LoadedModel, seed: int) -> float | None:
+    """`sound_time` of the model, remembered by its weights: a run asks several times."""
+    sampler: Any = sampler_for(model, "", None)
+    found = [model.info.weights_sha256, model.info.precision, model.denoiser.device.type, seed, repr(sampler)]
+    return model.memory.recall(_SoundTime, found, lambda: _SoundTime(sound_time(model.denoiser, sampler, seed))).t
+
+
+@dataclass(frozen=True)
+class _SoundTime:
+    t: float | None
+
+
+def hash_of(texts: Sequence[Sequence[int]]) -> str:
+    """A hash of rows of token ids, in their order."""
+    return hashlib.sha256(json.dumps([list(text) for text in texts]).encode()).hexdigest()

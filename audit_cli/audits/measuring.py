@@ -107,7 +107,7 @@ class Filed(Generic[Measured]):
         if self.reference is None:
             return [None] * len(rows)
         own = [self.reference.place(row.candidate, row.own, row.offset) or row for row in rows]
-        measured = EntropyProbe().measure(self.reference.denoiser, own)
+        measured = self.task.entropy_probe().measure(self.reference.denoiser, own)
         return [m if isinstance(m, Skipped) else m.surprise_mean for m in measured]
 
 

@@ -13,14 +13,15 @@ import numpy as np
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.heldout import Reference, reference, summary, too_few
 from audit_cli.audits.journal import Journal
-from audit_cli.audits.law import law_for_verdicts
+from audit_cli.audits.law import checked_law, law_for_verdicts
 from audit_cli.audits.measuring import Filed, Measured, Task
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.results import JournalResults
 from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
-from audit_cli.probes.law_check import check_law
+from audit_cli.diffusion.denoiser import Law
+from audit_cli.probes.entropy import CONVERTED
 from audit_cli.records import (
     AuditReport,
     Candidate,
@@ -104,7 +105,7 @@ class Audit(Generic[Measured]):
         """
         survey = self.survey()
         found, references = survey.found, survey.references
-        law = check_law(self.model.denoiser, self.settings.seed, found.law_rows)
+        law = checked_law(self.model, self.settings.seed, found.law_rows)
         late = self._measure(found, references)
         parts, numbers, positions, failed, spent, entropy = self._gather(references)
         judged, held, more = self._judge(parts, positions, references, law)
@@ -134,6 +135,10 @@ class Audit(Generic[Measured]):
             "heldout_sha256": None if references is None else references.sha256(),
             "recipe": self.recipe.name,
         }
+        if self.model.denoiser.law is Law.POSTERIOR:
+            look = self.task.entropy_probe()
+            converted = CONVERTED if look.convert else str(Law.POSTERIOR)
+            plain |= {"entropy_law": converted, "entropy_t": look.t}
         seconds = time.monotonic() - self.begun
         return AuditReport(
             model=self.model.info,

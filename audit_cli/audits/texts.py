@@ -159,7 +159,7 @@ def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> Referen
                 # One window of each, drawn by its tokens: windows of one text are no independent references.
                 offsets = model.layout.offsets(len(ids), room)
                 at = offsets[drawn_number(ids, len(offsets))]
-                row = model.place(candidate, ids[at : at + room])
+                row = model.window(candidate, ids, at, room)
                 if row is not None:
                     fitting.add(i)
                     windows.setdefault(row.own, row)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from audit_cli.checkpoints import duo, gidd, hub, native, refused, sumi, udlm
+from audit_cli.checkpoints import diffusion_gemma, duo, gidd, hub, native, refused, sumi, udlm
 from audit_cli.checkpoints.config_file import brief
 from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel, Untokenizable
 from audit_cli.checkpoints.family import Family, Request
@@ -16,12 +16,14 @@ from audit_cli.checkpoints.loaded import Layout, LoadedModel
 
 __all__ = ["CheckpointError", "Layout", "LoadedModel", "UnauditableModel", "Untokenizable", "load_model"]
 
+Precision = torch.dtype | Literal["default"] | None
 CODE_IGNORED = "its config.json names code of its own (auto_map), which is ignored: no code of a checkpoint runs"
 FAMILIES: tuple[Family, ...] = (
     native.FAMILY,
     udlm.FAMILY,
     duo.FAMILY,
     gidd.FAMILY,
+    diffusion_gemma.FAMILY,
     sumi.FAMILY,
     *refused.FAMILIES,
 )
@@ -32,12 +34,13 @@ def load_model(
     weights: str | None = None,
     device: str | torch.device = "cpu",
     tokenizer: Path | None = None,
-    dtype: torch.dtype | None = torch.float32,
+    dtype: Precision = "default",
 ) -> LoadedModel:
     """Load the checkpoint at `path`: a folder, a Lightning file, or a name on the hub.
 
     `weights` is `raw`, `ema` or None, the family's default; `tokenizer` a file or folder that takes the place of the
     checkpoint's own. Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
+    By default it is float32, but for what is too large for that.
     Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says what was found and
     what is known.
     """
@@ -53,6 +56,21 @@ def load_model(
     return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer, dtype)
 
 
+def family_of(path: str | Path) -> Family | None:
+    """The family of a folder here or on the hub, by its configuration alone; None of a file, or where there is nothing.
+
+    Raises CheckpointError where it is none that is known.
+    """
+    local = Path(path)
+    name = None if local.exists() else _hub_name(str(path))
+    if name is not None and not name.is_file:
+        local = hub.fetch(name, hub.CONFIG)
+    if not local.is_dir():
+        return None
+    request = Request(local, str(name or path), None, torch.device("cpu"), None)
+    return recognise(request.config, request.name)
+
+
 def _hub_name(text: str) -> hub.HubName | None:
     """The name on the hub, unless `text` looks like a path here of which the last part was mistyped."""
     name = hub.hub_name(text)
@@ -65,11 +83,15 @@ def _load_local(
     weights: str | None,
     device: torch.device,
     tokenizer: Path | None,
-    dtype: torch.dtype | None,
+    asked: Precision,
 ) -> LoadedModel:
+    dtype = torch.float32 if asked == "default" else asked
     if path.is_dir():
         request = Request(path, name, weights, device, tokenizer, dtype)
-        loaded = _recognised(request).load(request)
+        family = _recognised(request)
+        if family.stored and asked == "default":
+            dtype = None
+        loaded = family.load(replace(request, dtype=dtype))
         notes = (CODE_IGNORED,) if request.config.get("auto_map") else ()
         return _named(replace(loaded, notes=loaded.notes + notes), name, dtype)
     if not path.exists():

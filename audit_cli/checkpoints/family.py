@@ -52,7 +52,8 @@ class Family:
     """A kind of checkpoint, known by the names in its `config.json`: of classes, of a model type, or of its keys.
 
     `check` raises CheckpointError at a configuration that `load` could not load, before weights are looked at or
-    fetched. A family to which this audit does not apply is not `supported`: its check always raises.
+    fetched. A family to which this audit does not apply is not `supported`: its check always raises. One that is
+    `stored` keeps the precision of its files unless another is asked for.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Family:
     architectures: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
     supported: bool = True
+    stored: bool = False
 
     def has_architecture(self, config: Mapping[str, Any]) -> bool:
         named = config.get("architectures")

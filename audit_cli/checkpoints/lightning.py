@@ -6,6 +6,7 @@ moving average in the order of the parameters, `hyper_parameters` an omegaconf `
 are read from the tensors and must agree with the configuration. The file is read as data (`torch_zip`, `inert_pickle`).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ PREFIXES = ("diffusion.model.", "backbone.", "_orig_mod.", "module.")
 # Of a teacher that a student was distilled from, of metrics, and constants.
 LEFT_OUT = ("teacher", "metrics.", "train_metrics.", "valid_metrics.", "test_metrics.")
 CONSTANTS = ("inv_freq", "limiting_distribution")
+# The names that stand in the pickles that training writes.
+ORDINARY = re.compile(
+    r"builtins\.(dict|set|frozenset|list|tuple|int|float|str|bool|slice|object)|torch\.\w+"
+    r"|(collections|omegaconf|typing|tokenizers|transformers|numpy|hydra|pathlib|enum|datetime|argparse"
+    r"|lightning\w*|pytorch_lightning|torch\.(_utils|storage|_tensor|nn|optim))\..+"
+)
 WIDEST_MLP = 64
 LONGEST_NAME = 512
 # What begins and ends a packed row, and stands between its texts. With BERT's tokens training took the first id of
@@ -94,7 +101,16 @@ def load_lightning(
         denoiser.noise_tokens = denoiser.noise_tokens[:-1]
     # DUO's grid ends in a step that removes the last noise, UDLM's does not.
     sampling = Sampling(noise_removal=config.family != "udlm")
-    return LoadedModel(denoiser, text_tokenizer, layout, info, sampling)
+    return LoadedModel(denoiser, text_tokenizer, layout, info, sampling, _strange_names(archive))
+
+
+def _strange_names(archive: TorchZip) -> tuple[str, ...]:
+    """What is said of a pickle that names more than such files do: it ran nothing, but somebody put it there."""
+    strange = sorted(name for name in archive.pickled.globals if not ORDINARY.fullmatch(name))
+    if not strange:
+        return ()
+    more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+    return (f"its pickle names {', '.join(map(brief, strange[:3]))}{more}, which such files do not; nothing of it ran",)
 
 
 def _layout(config: LightningConfig, tokenizer: TextTokenizer | None) -> tuple[Layout, str]:

@@ -1,8 +1,9 @@
 """What loading a checkpoint gives: a denoiser, its tokenizer, how a text becomes a row, and provenance."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from audit_cli.checkpoints.errors import Untokenizable
+from audit_cli.checkpoints.memory import Memory
 from audit_cli.checkpoints.tokenizer import PAD, SEPARATOR, TextTokenizer
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.entropy_bound import EntropyBound
@@ -22,7 +23,8 @@ class Layout:
     """How a candidate becomes a row of tokens: `natural` length, or `padded` to the model's with a pad token.
 
     `max_length` tokens of a text go into a row, between the tokens `before` and `after` it. A prompt stands in front
-    of the text, unless the network takes it `beside` the row. `packed` rows of training held several texts between
+    of the text, unless the network takes up to `beside` tokens of it beside the row: then also what comes before a
+    window of a long text. `packed` rows of training held several texts between
     separators: what is longer than a text between two of them has none at all. `whole` rows are corrupted and measured
     with all that surrounds the text, as the paper's code does.
     """
@@ -31,7 +33,7 @@ class Layout:
     pad_id: int | None = None
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
-    beside: bool = False
+    beside: int = 0
     packed: bool = False
     whole: bool = False
 
@@ -105,6 +107,7 @@ class LoadedModel:
     sampling: Sampling = OWN
     # What a person should know of how it was loaded, a sentence each.
     notes: tuple[str, ...] = ()
+    memory: Memory = field(default_factory=Memory, compare=False)
 
     def in_whole_rows(self) -> "LoadedModel":
         """The same model, whose rows are corrupted and measured with all that surrounds the text in them."""
@@ -141,11 +144,12 @@ class LoadedModel:
                 return found
         assert isinstance(ids, tuple) and isinstance(prompt, tuple)  # noqa: S101 - they are not Skipped
         room = self.layout.room(candidate, len(ids), prompt)
-        if room < 1 or len(prompt) > MAX_TOKENS:
-            return Skipped(candidate, f"its prompt has {len(prompt):,} tokens and leaves no room for the text")
-        return [
-            self.layout.place(candidate, ids[at : at + room], at, prompt) for at in self.layout.offsets(len(ids), room)
-        ]
+        offsets = self.layout.offsets(len(ids), room) if room > 0 else ()
+        rows = [self.window(candidate, ids, at, room) for at in offsets]
+        placed = [row for row in rows if row is not None]
+        if not placed or len(placed) < len(rows):
+            return Skipped(candidate, f"a prompt of {len(prompt):,} tokens leaves no room for the text")
+        return placed
 
     def prompt_ids(self, candidate: Candidate) -> tuple[int, ...] | Skipped:
         """The tokens of the candidate's prompt, special ones where it spells them, or why it has none."""
@@ -162,13 +166,20 @@ class LoadedModel:
         except Untokenizable as error:
             return Skipped(candidate, f"its prompt: {error}")
 
-    def place(self, candidate: Candidate, ids: tuple[int, ...], offset: int = 0) -> Row | None:
-        """The row of these tokens of a candidate; None where its prompt leaves no room for them."""
+    def window(self, candidate: Candidate, ids: tuple[int, ...], offset: int, room: int) -> Row | None:
+        """The row of the `room` tokens at `offset` of a candidate; None where what stands before leaves no room."""
+        return self.place(candidate, ids[offset : offset + room], offset, ids[:offset] if self.layout.beside else ())
+
+    def place(
+        self, candidate: Candidate, ids: tuple[int, ...], offset: int = 0, earlier: tuple[int, ...] = ()
+    ) -> Row | None:
+        """The row of these tokens of a candidate, which follow its `earlier` ones; None where there is no room."""
         prompt = self.prompt_ids(candidate)
         if isinstance(prompt, Skipped):
             return None
-        row = self.layout.place(candidate, ids, offset, prompt)
-        return row if len(row.tokens) <= self.layout.row_length else None
+        row = self.layout.place(candidate, ids, offset, prompt + earlier)
+        fits = len(row.tokens) <= self.layout.row_length and len(row.prompt) <= self.layout.beside
+        return row if fits else None
 
     def room(self, candidate: Candidate, tokens: int) -> int:
         """How many of a candidate's `tokens` go into a row, beside its prompt."""

@@ -1,72 +1,41 @@
 """The native checkpoint: a folder with `config.json`, `model.safetensors` and `tokenizer.json`.
 
-`model.safetensors` holds the raw weights; training with an exponential moving average adds `ema.safetensors`.
-Nothing is executed and nothing is unpickled: sizes, names and shapes are checked against the configuration before
-any memory is taken.
+`model.safetensors` holds the raw weights, or the only ones; a moving average of them is in `ema.safetensors`. Where the
+configuration says so there is no tokenizer. Nothing is executed and nothing is unpickled: sizes, names and shapes are
+checked against the configuration before any memory is taken.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from audit_cli.checkpoints.config_file import brief, read_json_object
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
-from audit_cli.checkpoints.loaded import LoadedModel, layout_for
+from audit_cli.checkpoints.gidd import GiddDenoiser
+from audit_cli.checkpoints.loaded import LoadedModel, Sampling, layout_for
+from audit_cli.checkpoints.native_config import BACKBONES, MODEL_TYPE, NativeConfig, Network, read_config
+from audit_cli.checkpoints.native_folder import CONFIG, EMA, TOKENIZER, WEIGHTS
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
-from audit_cli.checkpoints.safetensors_files import read_tensors, tensors_sha256
+from audit_cli.checkpoints.safetensors_files import read_tensors, tensors_sha256, write_tensors
+from audit_cli.checkpoints.sumi import SumiDenoiser
 from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer
+from audit_cli.checkpoints.tokenizer_files import read_tokenizer
 from audit_cli.checkpoints.whole_files import replace_file
-from audit_cli.diffusion.denoiser import Law
-from audit_cli.diffusion.schedules import Schedule, schedule_config, schedule_from_config
-from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
 from audit_cli.models.dense import types
-from audit_cli.models.dit import DiT, DiTConfig
+from audit_cli.models.gidd import Gidd
+from audit_cli.models.sumi import Sumi
 from audit_cli.records import ModelInfo
 
-MODEL_TYPE = "uddm-audit"
-FORMAT = 1
-BACKBONES: dict[str, tuple[type[AdditiveConfig] | type[DiTConfig], type[AdditiveTransformer] | type[DiT]]] = {
-    "additive": (AdditiveConfig, AdditiveTransformer),
-    "dit": (DiTConfig, DiT),
-}
-ROWS = ("cut", "pad", "pack")
-# Far above any published model; a configuration beyond these is damaged or hostile.
-LIMITS = {"vocab_size": 1 << 22, "max_length": 1 << 17, "width": 1 << 16, "layers": 1024, "heads": 1024}
+__all__ = ["FAMILY", "NativeConfig", "build_network", "load_native", "save_description", "save_native", "save_weights"]
+
+NO_TOKENIZER = "none; texts must be given as input_ids"
 
 
-@dataclass(frozen=True)
-class NativeConfig:
-    """Everything but the weights and the tokenizer. `backbone` is the network's own configuration."""
-
-    backbone_name: str
-    backbone: AdditiveConfig | DiTConfig
-    schedule: Schedule
-    law: Law = Law.LEAVE_ONE_OUT
-    rows: str = "cut"
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "model_type": MODEL_TYPE,
-            "format": FORMAT,
-            "backbone": {"name": self.backbone_name, **asdict(self.backbone)},
-            "schedule": schedule_config(self.schedule),
-            "law": str(self.law),
-            "noise": "uniform",
-            "rows": self.rows,
-            "training": dict(self.training),
-        }
-
-
-def build_network(config: NativeConfig) -> AdditiveTransformer | DiT:
+def build_network(config: NativeConfig) -> Network:
     """The network of a configuration, with fresh weights."""
     return BACKBONES[config.backbone_name][1](config.backbone)  # type: ignore[arg-type]
 
@@ -74,21 +43,33 @@ def build_network(config: NativeConfig) -> AdditiveTransformer | DiT:
 def save_native(
     folder: Path,
     config: NativeConfig,
-    tokenizer: TextTokenizer,
+    tokenizer: TextTokenizer | None,
     weights: Mapping[str, Tensor],
     ema: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint folder; each file is written beside its place and renamed into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.json", (json.dumps(config.to_json(), indent=2) + "\n").encode())
-    _write(folder / "tokenizer.json", tokenizer.to_json().encode())
-    for name, tensors in (("model.safetensors", weights), ("ema.safetensors", ema)):
+    save_description(folder, config, tokenizer)
+    for name, tensors in ((WEIGHTS, weights), (EMA, ema)):
         if tensors is None:
             # Of an earlier checkpoint in this folder, and preferred to the raw weights when it is loaded.
             (folder / name).unlink(missing_ok=True)
         else:
-            copies = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
-            replace_file(folder / name, partial(save_file, copies, metadata={"format": "pt"}))
+            save_weights(folder / name, tensors)
+
+
+def save_description(folder: Path, config: NativeConfig, tokenizer: TextTokenizer | None) -> None:
+    """Write all of a checkpoint folder but its weights. A `tokenizer` is there where the configuration has one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CONFIG, (json.dumps(config.to_json(), indent=2) + "\n").encode())
+    if tokenizer is None:
+        (folder / TOKENIZER).unlink(missing_ok=True)
+    else:
+        _write(folder / TOKENIZER, tokenizer.to_json().encode())
+
+
+def save_weights(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a set of weights, one tensor after the other."""
+    replace_file(file, partial(write_tensors, tensors=tensors))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -96,96 +77,109 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def load_native(
-    folder: Path, weights: str | None, device: torch.device, dtype: torch.dtype | None = torch.float32
+    folder: Path,
+    weights: str | None,
+    device: torch.device,
+    dtype: torch.dtype | None = torch.float32,
+    tokenizer: Path | None = None,
 ) -> LoadedModel:
     """Load a checkpoint folder that `save_native` wrote. Raises CheckpointError.
 
-    `weights` is `raw`, `ema` or None, which takes the moving average where there is one.
+    `weights` is `raw`, `ema` or None, which takes the moving average where there is one. A folder without a tokenizer
+    takes that of a file or folder `tokenizer`.
     """
-    config = read_config(folder / "config.json")
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    vocab = config.backbone.vocab_size
-    if tokenizer.size != vocab:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.size} tokens and the network {vocab}: they do not belong together"
-        )
-    if weights == "ema" and not (folder / "ema.safetensors").is_file():
-        raise CheckpointError(f"{folder}: there are no EMA weights (ema.safetensors); try --weights raw")
-    kind = weights or ("ema" if (folder / "ema.safetensors").is_file() else "raw")
-    file = folder / ("ema.safetensors" if kind == "ema" else "model.safetensors")
+    config = read_config(folder / CONFIG)
+    text_tokenizer, source = _tokenizer(folder, config, tokenizer)
+    kind, file = _chosen(folder, config, weights)
     with torch.device("meta"):
         network = build_network(config)
     shapes = {name: tuple(p.shape) for name, p in network.state_dict().items()}
     tensors = read_tensors(file, shapes, device, types(network, dtype))
     network.load_state_dict(tensors, assign=True)
+    length = config.backbone.max_length
     info = ModelInfo(
         name=str(folder),
-        family="native",
+        family=config.family,
         parameters=sum(p.numel() for p in network.parameters()),
-        vocab_size=vocab,
-        max_length=config.backbone.max_length,
+        vocab_size=config.backbone.vocab_size,
+        max_length=length,
         schedule=config.schedule.name,
         law=str(config.law),
         rows=config.rows,
         weights=kind,
         weights_sha256=tensors_sha256(tensors),
-        tokenizer="tokenizer.json",
-        tokenizer_sha256=tokenizer.sha256(),
+        tokenizer=source,
+        tokenizer_sha256=None if text_tokenizer is None else text_tokenizer.sha256(),
         backbone=config.backbone_name,
     )
-    denoiser = NetworkDenoiser(network, config.schedule, config.law)
-    return LoadedModel(denoiser, tokenizer, layout_for(config.rows, info.max_length, tokenizer), info)
+    layout = config.layout or layout_for(config.rows, length, text_tokenizer)
+    sampling = Sampling(noise_removal=config.noise_removal)
+    return LoadedModel(_denoiser(network, config), text_tokenizer, layout, info, sampling)
 
 
-def read_config(path: Path) -> NativeConfig:
-    """Parse and validate `config.json`. Raises CheckpointError naming the field."""
-    data = read_json_object(path)
-    if data.get("model_type") != MODEL_TYPE:
-        found = str(data.get("model_type"))[:60]
-        raise CheckpointError(f"{path}: model_type is {found!r}, and a native checkpoint's is {MODEL_TYPE!r}")
-    if data.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {brief(data.get('format'))}; this version reads format {FORMAT}")
-    try:
-        return _parse(data)
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)[:300]
-        raise CheckpointError(f"{path}: {detail}") from None
+def _denoiser(network: Network, config: NativeConfig) -> NetworkDenoiser | GiddDenoiser | SumiDenoiser:
+    if isinstance(network, Gidd):
+        (mask,) = config.never_noise
+        return GiddDenoiser(network, config.schedule, mask)
+    if isinstance(network, Sumi):
+        return SumiDenoiser(network, config.schedule)
+    out = NetworkDenoiser(network, config.schedule, config.law)
+    if config.never_noise:
+        drawn = torch.ones(out.vocab_size, dtype=torch.bool, device=out.device)
+        drawn[list(config.never_noise)] = False
+        out.noise_tokens = out.noise_tokens[drawn]
+    return out
 
 
-def _parse(data: dict[str, Any]) -> NativeConfig:
-    backbone = data["backbone"]
-    if not isinstance(backbone, dict) or str(backbone.get("name")) not in BACKBONES:
-        raise ValueError(f"backbone must be an object whose name is one of {', '.join(BACKBONES)}")
-    sizes = {k: v for k, v in backbone.items() if k != "name"}
-    for key, value in sizes.items():
-        if type(value) is not int or not 1 <= value <= LIMITS.get(key, 1 << 16):
-            raise ValueError(f"backbone.{key} must be a whole number from 1 to {LIMITS.get(key, 1 << 16)}")
-    if sizes["vocab_size"] < 2:
-        raise ValueError("backbone.vocab_size must be at least 2")
-    if not isinstance(data["schedule"], dict):
-        raise ValueError("schedule must be an object")
-    if data.get("noise") != "uniform":
-        raise ValueError(f"noise is {brief(data.get('noise'))}; this audit is for uniform-state models")
-    if data["rows"] not in ROWS:
-        raise ValueError(f"rows must be one of {', '.join(ROWS)}")
-    training = data.get("training", {})
-    return NativeConfig(
-        backbone_name=backbone["name"],
-        backbone=BACKBONES[backbone["name"]][0](**sizes),
-        schedule=schedule_from_config(data["schedule"]),
-        law=Law(data["law"]),
-        rows=data["rows"],
-        training=training if isinstance(training, dict) else {},
-    )
+def _chosen(folder: Path, config: NativeConfig, weights: str | None) -> tuple[str, Path]:
+    """Which weights are read, and their file: the average before the raw ones, or the only set by its own name."""
+    averaged = (folder / EMA).is_file()
+    if config.weights != "raw":
+        if averaged:
+            raise CheckpointError(f"{folder}: weights is {config.weights!r}, the only set, and there is {EMA} as well")
+        if weights not in (None, config.weights):
+            raise CheckpointError(
+                f"{folder}: there are no {weights} weights, only one set ({config.weights}); leave out --weights"
+            )
+        return config.weights, folder / WEIGHTS
+    if weights == "ema" and not averaged:
+        raise CheckpointError(f"{folder}: there are no EMA weights ({EMA}); try --weights raw")
+    kind = weights or ("ema" if averaged else "raw")
+    return kind, folder / (EMA if kind == "ema" else WEIGHTS)
+
+
+def _tokenizer(folder: Path, config: NativeConfig, given: Path | None) -> tuple[TextTokenizer | None, str]:
+    """The folder's tokenizer, the one that was given where it has none, or None; and the name of its file."""
+    own = folder / TOKENIZER
+    if config.tokenizer:
+        _check_given(folder, given)
+        path, (tokenizer, source) = folder, (load_tokenizer(own), own.name)
+    elif own.is_file():
+        raise CheckpointError(f"{own}: is there, and {CONFIG} says that there is none: take out one of the two")
+    elif given is None:
+        return None, NO_TOKENIZER
+    else:
+        path, (tokenizer, source) = given, read_tokenizer(given)
+    vocab = config.backbone.vocab_size
+    if not vocab - config.tokens_without_text <= tokenizer.size <= vocab:
+        raise CheckpointError(
+            f"{path}: the tokenizer has {tokenizer.size} tokens and the network {vocab}: they do not belong together"
+        )
+    return tokenizer, source
+
+
+def _check_given(folder: Path, tokenizer: Path | None) -> None:
+    if tokenizer is not None:
+        raise CheckpointError(f"{folder}: a native checkpoint has its own tokenizer; leave out --tokenizer")
 
 
 def _check(request: Request) -> None:
-    if request.tokenizer is not None:
-        raise CheckpointError(f"{request.folder}: a native checkpoint has its own tokenizer; leave out --tokenizer")
+    if read_config(request.config_file).tokenizer:
+        _check_given(request.folder, request.tokenizer)
 
 
 def _load(request: Request) -> LoadedModel:
-    return load_native(request.folder, request.weights, request.device, request.dtype)
+    return load_native(request.folder, request.weights, request.device, request.dtype, request.tokenizer)
 
 
 FAMILY = Family(MODEL_TYPE, _check, _load, (MODEL_TYPE,))

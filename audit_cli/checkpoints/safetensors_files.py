@@ -1,4 +1,4 @@
-"""Weights in safetensors, one file or many: what they hold is checked before memory is taken.
+"""Weights in safetensors, one file or many: what they hold is checked before memory is taken, and written in a stream.
 
 On a CPU, tensors of the type that is wanted stay views of the mapped file; the others are converted one at a time, so
 that a large model is never held twice.
@@ -6,7 +6,6 @@ that a large model is never held twice.
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -20,7 +19,8 @@ from audit_cli.checkpoints.errors import CheckpointError, UnauditableModel
 
 SINGLE, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
 INDEX_BYTES = 16 << 20
-FLOATS = ("F64", "F32", "F16", "BF16")
+TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+FLOATS = tuple(TYPES.values())
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
 
 
@@ -167,12 +167,35 @@ def read_tensors(
     return load_tensors({name: stored[name] for name in expected}, device, types)
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, one tensor after the other: of views of mapped files nothing is held in memory."""
+    # Larger types first keep every tensor aligned to its own.
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    with file.open("wb") as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for name in order:
+            out.write(_bytes(tensors[name]))
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data if len(flat) else memoryview(b"")
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names; as if of type `dtype`."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach()
+        tensor = tensor if dtype is None else tensor.to(dtype)
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        if math.prod(tensor.shape):
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(_bytes(tensor))
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from audit_cli import __version__
-from audit_cli.cli import basins, entropy, inspect, train
+from audit_cli.cli import basins, convert, entropy, inspect, train
 
 app = typer.Typer(
     help="Audit uniform-state diffusion language models for memorization.",
@@ -35,4 +35,5 @@ def _root(
 app.command("entropy")(entropy.command)
 app.command("basins")(basins.command)
 app.command("inspect")(inspect.command)
+app.command("convert")(convert.command)
 app.command("train")(train.command)

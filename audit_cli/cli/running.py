@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from audit_cli.audits.provenance import identity
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.candidates import Texts
-from audit_cli.checkpoints import CheckpointError, LoadedModel, load_model
+from audit_cli.checkpoints import CheckpointError, LoadedModel, Precision, load_model
+from audit_cli.checkpoints.memory import Memory
 from audit_cli.cli import session
 from audit_cli.cli.options import Dtype, Unit, Weights
 from audit_cli.records import AuditReport
@@ -116,14 +117,14 @@ def load(
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
     loaded = None
-    kind = getattr(torch, str(dtype or Dtype.FLOAT32))
+    kind: Precision = "default" if dtype is None else getattr(torch, str(dtype))
     if weights is None and prefer_raw:
         with contextlib.suppress(CheckpointError):
             loaded = load_model(path, "raw", where, tokenizer, kind)
     loaded = loaded or load_model(path, None if weights is None else str(weights), where, tokenizer, kind)
     for note in loaded.notes:
         session.note(f"{path}: {note}")
-    return loaded
+    return replace(loaded, memory=Memory(session.cache_folder()))
 
 
 def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
@@ -135,6 +136,8 @@ def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
     alike = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
     if not alike or reference.info.vocab_size != model.info.vocab_size:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
+    if reference.info.law != model.info.law:
+        session.fail(f"{path}: the reference model predicts another law than {request.model}", session.USAGE)
     if reference.layout.max_length < model.layout.max_length:
         lengths = f"{reference.layout.max_length} tokens, and {request.model} takes {model.layout.max_length}"
         session.fail(f"{path}: the reference model takes {lengths}", session.USAGE)

@@ -107,6 +107,14 @@ def note(message: str) -> None:
         typer.echo(for_terminal(message), err=True)
 
 
+def cache_folder() -> Path | None:
+    """Where facts about weights are kept between runs; None where nobody has a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uddm-audit"
+    except RuntimeError:
+        return None
+
+
 def stdout() -> "Console":
     """A console on stdout that takes strings as they are; wide enough for a table where nobody looks."""
     from rich.console import Console

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from audit_cli.candidates import open_texts
-from audit_cli.checkpoints.native import BACKBONES, NativeConfig
+from audit_cli.checkpoints.native_config import TRAINED, NativeConfig
 from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
 from audit_cli.cli import session
 from audit_cli.cli.running import usable_device
@@ -79,8 +79,7 @@ def run(order: TrainingOrder) -> None:
     device = usable_device(order.device)
     try:
         tokenizer, texts, rows = _data(order)
-        config_type = BACKBONES[order.backbone][0]
-        backbone = config_type(tokenizer.size, order.length, order.width, order.layers, order.heads)
+        backbone = TRAINED[order.backbone](tokenizer.size, order.length, order.width, order.layers, order.heads)
     except ValueError as error:
         session.fail(str(error), session.USAGE)
     config = NativeConfig(

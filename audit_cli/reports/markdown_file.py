@@ -5,12 +5,12 @@ from heapq import nsmallest
 from itertools import islice
 from typing import BinaryIO
 
-from audit_cli.records import AuditReport, Basin, LawCheck, Verdict
+from audit_cli.records import AuditReport, Basin, Verdict
 from audit_cli.redaction import ShowText
 from audit_cli.reports import words
 from audit_cli.reports.columns import Cells
 from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND
-from audit_cli.reports.model import LAW_WARNINGS
+from audit_cli.reports.model import law_notes
 from audit_cli.reports.tables import Table
 from audit_cli.safetext import for_markdown
 
@@ -103,8 +103,7 @@ def _paragraphs(report: AuditReport) -> Iterator[str]:
     if report.counts.given:
         yield f"**{_counts(report)}**"
         yield _compared(report)
-    warnings = [LAW_WARNINGS[report.law.check]] if report.law.check is not LawCheck.CONFIRMED else []
-    for warning in (*warnings, *report.warnings):
+    for warning in (*law_notes(report), *report.warnings):
         yield f"Warning: {for_markdown(warning)}"
     yield f"Seed {report.run.settings['seed']}, settings {report.run.settings_id}, uddm-audit {report.run.version}."
 

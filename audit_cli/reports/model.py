@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import LawCheck, LawCheckResult, ModelInfo, RegimeReport
+from audit_cli.records import AuditReport, LawCheck, LawCheckResult, ModelInfo, RegimeReport
 from audit_cli.reports import words
 from audit_cli.reports.bars import histogram
 from audit_cli.reports.legend import REGIME_LEGEND
@@ -17,6 +17,41 @@ LAW_WARNINGS = {
     LawCheck.CONTRADICTED: "The network copies its input: its entropy says nothing of memorization, "
     "and no verdict rests on it.",
 }
+
+# A network that is sure of what stands there by what it was trained for, and not by a fault.
+POSTERIOR = "posterior"
+POSTERIOR_ENTROPY = (
+    "The network predicts the posterior law: entropy and surprise are of the {law} law at t = {t:.2g}, and decide no "
+    "verdict."
+)
+POSTERIOR_STEPS = (
+    "Steps are of the leave-one-out law, converted from the posterior: they assume that the network knows how much of "
+    "a text is noise."
+)
+WRITTEN_AGAIN = (
+    "The entropy-bound loop draws anew what it does not accept: a text that returns was written again by the model, "
+    "from the damaged one as its starting canvas."
+)
+
+
+def law_notes(report: AuditReport) -> list[str]:
+    """What a person should know of the law and the dynamics before she reads the numbers."""
+    settings = report.run.settings
+    notes = []
+    if report.model.law == POSTERIOR:
+        notes.append(POSTERIOR_ENTROPY.format(law=settings["entropy_law"], t=settings["entropy_t"]))
+    elif report.law.check is not LawCheck.CONFIRMED:
+        notes.append(LAW_WARNINGS[report.law.check])
+    if settings.get("sampler") == "entropy-bound":
+        notes.append(WRITTEN_AGAIN)
+    elif report.model.law == POSTERIOR and settings.get("sampler") in ("ancestral", "posterior-argmax"):
+        notes.append(POSTERIOR_STEPS)
+    return notes
+
+
+def law_words(law: str, checked: LawCheckResult) -> str:
+    """A family's law, and what the check says of it."""
+    return law if law == POSTERIOR else f"{law} law ({checked.check})"
 
 
 def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None) -> RenderableType:
@@ -29,14 +64,22 @@ def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None)
         ("vocabulary", f"{info.vocab_size:,} tokens ({for_terminal(info.tokenizer)})"),
         ("length", f"{info.max_length} tokens, rows: {info.rows}"),
         ("noise", f"uniform, {info.schedule} schedule"),
-        ("law", f"{info.law}; law check {law.check}: contrast {law.contrast:+.2f} over {law.probes} probes"),
+        ("law", _law(info, law)),
+        ("precision", info.precision),
         ("weights", f"{info.weights}, sha256 {info.weights_sha256}"),
         ("tokenizer", "none: --tokenizer" if info.tokenizer_sha256 is None else f"sha256 {info.tokenizer_sha256}"),
     ):
         table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-    if law.check is LawCheck.CONFIRMED:
+    if law.check is LawCheck.CONFIRMED or info.law == POSTERIOR:
         return table
     return Group(table, Text(), Text(LAW_WARNINGS[law.check], style="yellow"))
+
+
+def _law(info: ModelInfo, law: LawCheckResult) -> str:
+    contrast = f"contrast {law.contrast:+.2f} over {law.probes} probes"
+    if info.law == POSTERIOR:
+        return f"{info.law}: what stands there counts as evidence; {contrast}, where a leave-one-out law has 0"
+    return f"{info.law}; law check {law.check}: {contrast}"
 
 
 def regime_report(found: RegimeReport, given_entropy: float | None, legend: bool, bits: bool) -> RenderableType:

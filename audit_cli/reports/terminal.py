@@ -11,7 +11,6 @@ from rich.text import Text
 from audit_cli.records import (
     AuditReport,
     HeldoutQuantile,
-    LawCheck,
     LevelMeasurement,
     Status,
     TextResult,
@@ -30,7 +29,7 @@ from audit_cli.reports.legend import (
     WINDOW_LEGEND,
     Legend,
 )
-from audit_cli.reports.model import LAW_WARNINGS, regime_report
+from audit_cli.reports.model import law_notes, law_words, regime_report
 from audit_cli.safetext import for_terminal
 from audit_cli.statistics.conformal import references_needed
 
@@ -94,15 +93,15 @@ def entropy_report(
 
 def _heading(report: AuditReport) -> Iterator[RenderableType]:
     model, run = report.model, report.run
-    check = f"{model.law} law ({report.law.check})"
+    check = law_words(model.law, report.law)
     yield Text.assemble(
         ("Model  ", "bold"),
         f"{for_terminal(model.name)}   {words.count(model.parameters)} parameters, V {model.vocab_size:,}, "
         f"L {model.max_length}, {check}, {model.weights} weights",
     )
     yield Text.assemble(("Run    ", "bold"), _run_line(report))
-    if report.law.check is not LawCheck.CONFIRMED:
-        yield Text(LAW_WARNINGS[report.law.check], style="yellow")
+    for note in law_notes(report):
+        yield Text(note, style="yellow")
     if run.settings.get("protocol") == "paper":
         yield Text(f"       protocol of arXiv 2604.26841{PAPER_NOTE.get(run.command, '')}")
 

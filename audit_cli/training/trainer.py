@@ -18,14 +18,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from audit_cli.checkpoints.config_file import brief
-from audit_cli.checkpoints.native import NativeConfig, build_network, save_native
+from audit_cli.checkpoints.native import build_network, save_native
+from audit_cli.checkpoints.native_config import NativeConfig
+from audit_cli.checkpoints.native_folder import STATE_FILE
 from audit_cli.checkpoints.network_denoiser import noise_condition
 from audit_cli.checkpoints.tokenizer import TextTokenizer
 from audit_cli.checkpoints.whole_files import replace_file
+from audit_cli.models.additive import AdditiveTransformer
+from audit_cli.models.dit import DiT
 from audit_cli.training.losses import elbo, resampled_cross_entropy
 from audit_cli.training.rows import TrainingRows
 
-STATE_FILE = "training.safetensors"
 # Below this time nearly every token is clean and a step teaches next to nothing.
 FIRST_TIME = 1e-3
 LOSSES = ("resampled", "elbo")
@@ -102,7 +105,10 @@ class _Run:
     ) -> None:
         self.config, self.settings, self.device = config, settings, device
         torch.manual_seed(settings.seed)
-        self.network = build_network(config).to(device)
+        network = build_network(config)
+        if not isinstance(network, AdditiveTransformer | DiT):
+            raise TrainingError(f"{config.backbone_name}: no network that is trained here")
+        self.network = network.to(device)
         self.parameters = dict(self.network.named_parameters())
         self.ema = {k: p.detach().clone() for k, p in self.parameters.items()} if settings.ema else None
         self.optimizer = torch.optim.AdamW(

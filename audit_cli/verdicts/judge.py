@@ -18,7 +18,7 @@ from audit_cli.verdicts.recipes import Recipe
 NOT_COMPARED = "compared with no other text"
 NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shorter, or like a candidate"
 NO_TWINS = "no copy of it could be made: nothing to redraw, or the model cannot represent the copies"
-LAW_CONTRADICTED = "the law check contradicts the leave-one-out law that this score needs"
+LAW_CONTRADICTED = "this score needs the leave-one-out law, which the network does not have"
 TOO_FEW = "stands out among everything it is compared with, which is too few to rule out chance"
 UNCLEAR = -1
 

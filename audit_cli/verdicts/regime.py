@@ -55,7 +55,7 @@ def _regime(
     share: Interval, vanishing: float, distinct: float, unigram: float, law: LawCheck | None
 ) -> tuple[Regime | None, str]:
     if law is LawCheck.CONTRADICTED:
-        return None, "The law check contradicts the leave-one-out law: this entropy says nothing of memorization."
+        return None, "The network does not have the leave-one-out law: its entropy says nothing of memorization."
     if unigram < 1e-9:
         return Regime.MEMORIZING, "The model writes one token only."
     if share.high <= MEMORIZING_SHARE and vanishing >= VANISHING_HALF:

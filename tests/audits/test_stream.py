@@ -20,6 +20,7 @@ from audit_cli.audits import (  # fmt: skip
 from audit_cli.audits.plan import plan
 from audit_cli.audits.watch import Watch, WatchedDenoiser
 from audit_cli.candidates import CandidateError, GivenTexts, open_texts
+from audit_cli.checkpoints.memory import Memory
 from audit_cli.records import Candidate, Status, Verdict
 from audit_cli.verdicts.judge import NO_TWINS
 from tests.audits.test_audits import EXAMPLES, exact_model, ids, texts
@@ -104,7 +105,7 @@ def test_texts_that_were_added_do_not_undo_what_was_measured(memorizing, redacti
     again = audit_entropy(memorizing, more, None, settings, redaction)
     assert told(report) == told(again)
     # One new text, and the law check on both.
-    alone = replace(memorizing, denoiser=Evaluations(memorizing.denoiser))
+    alone = replace(memorizing, denoiser=Evaluations(memorizing.denoiser), memory=Memory())
     audit_entropy(alone, more, None, settings, redaction)
     assert alone.denoiser.rows - counted.denoiser.rows == 8
 

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from audit_cli.checkpoints import load_model, whole_files
+from audit_cli.checkpoints.native_folder import FILES
 from audit_cli.cli import app, training
-from audit_cli.training.folder import FILES
 
 SMALL = ["--width", "16", "--layers", "1", "--heads", "2", "--steps", "4", "--length", "16", "--save-every", "2"]
 WRITTEN = [*FILES]

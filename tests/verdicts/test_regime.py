@@ -75,7 +75,7 @@ def test_an_interval_that_reaches_into_the_middle_decides_nothing(share, vanishi
 def test_a_contradicted_law_leaves_no_regime(share, vanishing):
     report = judged(share, vanishing, law=LawCheck.CONTRADICTED)
     assert report.regime is None
-    assert "law check contradicts" in report.reason
+    assert "leave-one-out law" in report.reason
 
 
 def test_a_leaking_law_still_has_a_regime():
