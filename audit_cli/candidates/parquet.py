@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from audit_cli.candidates import lines
 from audit_cli.candidates.errors import CandidateError
-from audit_cli.candidates.parquet_footer import Chunk, EncryptedChunk, row_groups
+from audit_cli.candidates.parquet_footer import Chunk, EncryptedChunk, check_pages, row_groups
 from audit_cli.candidates.plain import MAX_TOKEN_IDS, too_long, with_prompt, with_text, with_token_ids, without_content
 from audit_cli.candidates.snapshot import BLOCK_BYTES, View
 from audit_cli.records import Candidate, Skipped
@@ -62,6 +62,9 @@ def rows(view: View, source: str, text_column: str | None) -> Iterator[Candidate
         columns = _columns(pq.ParquetFile(_ArrowFile(view)), view.label, text_column)
         groups = row_groups(footer, columns.all)
         _check_sizes(groups, view.label)
+        file_bytes = _ArrowFile(view)
+        for chunk in (chunk for group in groups for chunk in group):
+            check_pages(chunk, file_bytes.read_at)
         kept = [name for name in columns.texts if _may_stay_dictionary(name, groups)]
         batch_rows = BATCH_ROWS if kept == columns.texts else _rows_that_fit(groups)
         file = pq.ParquetFile(_ArrowFile(view), read_dictionary=kept, buffer_size=READ_BYTES)
@@ -281,6 +284,11 @@ class _ArrowFile(io.RawIOBase):
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._view.size}[whence]
         self._at = max(origin + offset, 0)
         return self._at
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """So many bytes at an offset, or as many as there are."""
+        self.seek(offset)
+        return self.read(size)
 
     def read(self, size: int = -1) -> bytes:
         """All of the bytes that are asked for, unless the file ends before: Arrow does not ask again."""

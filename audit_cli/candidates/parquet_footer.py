@@ -1,9 +1,11 @@
-"""What a Parquet file claims of its column chunks, read before Arrow is let near them.
+"""What a Parquet file claims of its column chunks and their pages, read before Arrow is let near them.
 
 Arrow's Python package ends the process, where it should raise, when it is asked for the metadata of a damaged or
-encrypted chunk. The footer is a struct of Thrift's compact protocol (apache/parquet-format, parquet.thrift).
+encrypted chunk, and takes as much memory as the header of a page claims. Footer and headers are structs of Thrift's
+compact protocol (apache/parquet-format, parquet.thrift).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,13 @@ STOP, TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, 
 ROW_GROUPS = 4
 COLUMNS = 1
 META_DATA, CRYPTO_METADATA = 3, 8
-ENCODINGS, PATH, NUM_VALUES, UNCOMPRESSED = 2, 3, 5, 6
+ENCODINGS, PATH, NUM_VALUES, UNCOMPRESSED, COMPRESSED, DATA_PAGE, DICTIONARY_PAGE = 2, 3, 5, 6, 7, 9, 11
+# Of PageHeader: both sizes, and the structs of the kinds of page that hold values.
+PAGE_UNCOMPRESSED, PAGE_COMPRESSED, DATA, DICTIONARY, DATA_V2 = 2, 3, 5, 7, 8
+PAGE_VALUES = 1
+# A header is some dozen bytes, and more only where it holds the smallest and largest value of its page.
+HEADER_BYTES, LONGEST_HEADER = 1 << 12, 1 << 22
+MAX_PAGES = 1 << 17
 DELTA_ENCODINGS = {6, 7}
 
 
@@ -30,6 +38,8 @@ class Chunk:
     has_delta_encoding: bool
     values: int
     uncompressed_bytes: int
+    start: int
+    stop: int
 
 
 def row_groups(footer: bytes, columns: list[str]) -> list[list[Chunk]]:
@@ -53,7 +63,42 @@ def _chunk(column: dict[int, Any], columns: list[str]) -> Chunk | None:
     if CRYPTO_METADATA in column:
         raise EncryptedChunk
     delta = not DELTA_ENCODINGS.isdisjoint(claims[ENCODINGS])
-    return Chunk(path, delta, claims[NUM_VALUES], claims[UNCOMPRESSED])
+    start = claims[DATA_PAGE]
+    if 0 < claims.get(DICTIONARY_PAGE, 0) < start:
+        start = claims[DICTIONARY_PAGE]
+    return Chunk(path, delta, claims[NUM_VALUES], claims[UNCOMPRESSED], start, start + claims[COMPRESSED])
+
+
+def check_pages(chunk: Chunk, read: Callable[[int, int], bytes]) -> None:
+    """Raise ValueError if the pages of a chunk claim more than the chunk does; as `row_groups` where one is damaged.
+
+    `read` gives so many bytes of the file at an offset, or as many as there are.
+    """
+    at, values, size = chunk.start, 0, 0
+    for _ in range(MAX_PAGES):
+        if values >= chunk.values or at >= chunk.stop:
+            return
+        header, length = _page_header(at, read)
+        own = header.get(DATA) or header.get(DATA_V2)
+        values += own[PAGE_VALUES] if own else 0
+        size += header[PAGE_UNCOMPRESSED]
+        claimed = [header[PAGE_UNCOMPRESSED], header[PAGE_COMPRESSED], own[PAGE_VALUES] if own else 0]
+        if min(claimed) < 0 or size > chunk.uncompressed_bytes or values > chunk.values:
+            raise ValueError("its pages hold more than it says")
+        if DICTIONARY in header and not 0 <= header[DICTIONARY][PAGE_VALUES] <= chunk.uncompressed_bytes:
+            raise ValueError("a dictionary of more values than bytes")
+        at += length + header[PAGE_COMPRESSED]
+    raise ValueError("more pages than any writer makes")
+
+
+def _page_header(at: int, read: Callable[[int, int], bytes]) -> tuple[dict[int, Any], int]:
+    """The header at an offset, and its length."""
+    reader = _Compact(read(at, HEADER_BYTES))
+    try:
+        return reader.struct(), reader.at
+    except (ValueError, IndexError):
+        reader = _Compact(read(at, LONGEST_HEADER))
+        return reader.struct(), reader.at
 
 
 class _Compact:
@@ -61,7 +106,7 @@ class _Compact:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self.at = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
         fields: dict[int, Any] = {}
@@ -93,7 +138,7 @@ class _Compact:
 
     def _length(self, length: int) -> int:
         """The length of a list, of which every element takes a byte at least."""
-        if length > len(self._data) - self._at:
+        if length > len(self._data) - self.at:
             raise ValueError("longer than the file")
         return length
 
@@ -113,11 +158,11 @@ class _Compact:
                 raise ValueError("a number too large")
 
     def _byte(self) -> int:
-        byte = self._data[self._at]
-        self._at += 1
+        byte = self._data[self.at]
+        self.at += 1
         return byte
 
     def _take(self, length: int) -> bytes:
-        start = self._at
-        self._at += self._length(length)
-        return self._data[start : self._at]
+        start = self.at
+        self.at += self._length(length)
+        return self._data[start : self.at]
