@@ -41,6 +41,12 @@ def real(config: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
+def token_of(config: Mapping[str, Any], key: str, vocab_size: int) -> int | None:
+    """The token id in a field; None where there is none of this vocabulary."""
+    value = config.get(key)
+    return value if type(value) is int and 0 <= value < vocab_size else None
+
+
 def brief(value: object) -> str:
     """A value from a file as a message may show it: escaped, and not long."""
     shown = ascii(value)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from uddm_kernels import LinearHead
 
-from audit_cli.checkpoints.config_file import brief, real, whole
+from audit_cli.checkpoints.config_file import brief, real, token_of, whole
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
-from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling
+from audit_cli.checkpoints.loaded import LoadedModel, Sampling, packed_layout
 from audit_cli.checkpoints.network_denoiser import TimelessDenoiser, read_network
 from audit_cli.checkpoints.refused import HYBRID, MASKED, refuse
 from audit_cli.checkpoints.tokenizer_files import model_tokenizer
@@ -64,6 +64,8 @@ def load_gidd(request: Request) -> LoadedModel:
     weights = request.one_set_of_weights("published")
     network, sha256 = read_network(request, lambda: Gidd(config))
     tokenizer, source = model_tokenizer(request.folder, request.tokenizer, config.vocab_size, SPARE_ROWS)
+    # Training packed documents into rows, an EOS behind each.
+    layout = packed_layout(config.max_length, token_of(request.config, "eos_token_id", config.vocab_size))
     info = ModelInfo(
         name=request.name,
         family="gidd",
@@ -72,14 +74,15 @@ def load_gidd(request: Request) -> LoadedModel:
         max_length=config.max_length,
         schedule=schedule.name,
         law=str(Law.LEAVE_ONE_OUT),
-        rows="natural length",
+        rows="packed, text between two EOS" if layout.packed else "natural length",
         weights=weights,
         weights_sha256=sha256,
         tokenizer=source,
         tokenizer_sha256=None if tokenizer is None else tokenizer.sha256(),
         backbone="gidd",
     )
-    layout, sampling = Layout(config.max_length), Sampling(noise_removal=False)
+    # Its grid ends where a 1e-4 of the noise is left.
+    sampling = Sampling(noise_removal=False)
     return LoadedModel(GiddDenoiser(network, schedule), tokenizer, layout, info, sampling)
 
 

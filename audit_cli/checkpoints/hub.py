@@ -15,6 +15,7 @@ FILES = (
     "ema.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",

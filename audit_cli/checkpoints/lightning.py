@@ -37,7 +37,8 @@ LEFT_OUT = ("teacher", "metrics.", "train_metrics.", "valid_metrics.", "test_met
 CONSTANTS = ("inv_freq", "limiting_distribution")
 # The names that stand in the pickles that training writes.
 ORDINARY = re.compile(
-    r"builtins\.(dict|set|frozenset|list|tuple|int|float|str|bool|slice|object)|torch\.\w+"
+    r"builtins\.(dict|set|frozenset|list|tuple|int|long|float|complex|str|unicode|bytes|bytearray|bool|slice|object)"
+    r"|_codecs\.encode|copyreg\._reconstructor|torch\.\w+"
     r"|(collections|omegaconf|typing|tokenizers|transformers|numpy|hydra|pathlib|enum|datetime|argparse"
     r"|lightning\w*|pytorch_lightning|torch\.(_utils|storage|_tensor|nn|optim))\..+"
 )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from uddm_kernels import LinearHead
 
-from audit_cli.checkpoints.config_file import brief, real, whole
+from audit_cli.checkpoints.config_file import brief, real, token_of, whole
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
 from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling
@@ -84,15 +84,10 @@ def load_sumi(request: Request) -> LoadedModel:
 
 def _layout(config: Mapping[str, Any], network: SumiConfig) -> tuple[Layout, str]:
     """A document of training where the configuration names its delimiters, else the text alone."""
-    bos, eos = (_token(config, key, network.vocab_size) for key in ("bos_token_id", "eos_token_id"))
+    bos, eos = (token_of(config, key, network.vocab_size) for key in ("bos_token_id", "eos_token_id"))
     if bos is None or eos is None or network.max_length <= 3:
         return Layout(network.max_length), "natural length"
     return Layout(network.max_length - 3, None, before=(bos,), after=(eos, bos)), "BOS text EOS BOS"
-
-
-def _token(config: Mapping[str, Any], key: str, vocab_size: int) -> int | None:
-    value = config.get(key)
-    return value if type(value) is int and 0 <= value < vocab_size else None
 
 
 def _configured(request: Request) -> SumiConfig:
