@@ -25,7 +25,7 @@ from audit_cli.audits.law import SAMPLERS
 from audit_cli.audits.run import Audit
 from audit_cli.audits.stream import Stream
 from audit_cli.candidates import GivenTexts, Texts, numbered
-from audit_cli.checkpoints import LoadedModel, Precision, load_model
+from audit_cli.checkpoints import AUTO, LoadedModel, Precision, load_model
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.records import AuditReport, Candidate, Skipped, TextResult
 from audit_cli.redaction import Redaction, ShowText
@@ -45,18 +45,20 @@ def load(
     tokenizer: str | Path | None = None,
     dtype: torch.dtype | None = None,
 ) -> LoadedModel:
-    """The checkpoint at `path` (a folder, a `.ckpt` file, a name on the hub), on a device; of its weights the moving
-    average where there is one. `tokenizer` is a file or folder that takes the place of the checkpoint's own; `dtype`
-    the precision of its matrices, by default float32, of DiffusionGemma that of its files.
+    """The checkpoint at `path` (a folder, a `.ckpt` file, a name on the hub), on a device ("auto": a GPU if there is
+    one); of its weights the moving average where there is one. `tokenizer` is a file or folder that takes the place of
+    the checkpoint's own; `dtype` the precision of its matrices: float32, of DiffusionGemma that of its files.
 
     Raises CheckpointError, which says what was found and what is known, and ValueError on a device that is not there.
     On a GPU leave TF32 off, as it is by default: rounded products would change which tokens are drawn.
     """
     _require(dtype in (None, torch.float32, torch.bfloat16, torch.float16), f"no precision for an audit: {dtype}")
     _require(weights in (None, "raw", "ema"), f"weights are raw, ema or None, not {weights!r}")
+    where: str | torch.device = device
     try:
-        where = torch.device(device)
-        torch.ones(1, device=where)
+        if device != AUTO:
+            where = torch.device(device)
+            torch.ones(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
     precision: Precision = "default" if dtype is None else dtype

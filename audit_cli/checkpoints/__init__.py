@@ -16,6 +16,7 @@ from audit_cli.checkpoints.loaded import Layout, LoadedModel
 
 __all__ = ["CheckpointError", "Layout", "LoadedModel", "UnauditableModel", "Untokenizable", "load_model"]
 
+AUTO = "auto"
 Precision = torch.dtype | Literal["default"] | None
 CODE_IGNORED = "its config.json names code of its own (auto_map), which is ignored: no code of a checkpoint runs"
 FAMILIES: tuple[Family, ...] = (
@@ -40,20 +41,22 @@ def load_model(
 
     `weights` is `raw`, `ema` or None, the family's default; `tokenizer` a file or folder that takes the place of the
     checkpoint's own. Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
-    By default it is float32, but for what is too large for that.
+    By default it is float32, but for what is too large for that. `device` "auto" is a GPU if there is one, and all of
+    them for what is too large for one.
     Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says what was found and
     what is known.
     """
-    where = torch.device(device)
+    where = best_device() if device == AUTO else torch.device(device)
+    spread = device == AUTO
     local = Path(path)
     name = None if local.exists() else _hub_name(str(path))
     if name is None:
-        return _load_local(local, str(local), weights, where, tokenizer, dtype)
+        return _load_local(local, str(local), weights, where, tokenizer, dtype, spread)
     if not name.is_file:
         # What is not audited, or not known, is said before gigabytes are fetched.
         _recognised(Request(hub.fetch(name, hub.CONFIG), str(name), weights, where, tokenizer))
     local = hub.fetch(name)
-    return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer, dtype)
+    return _load_local(local, hub.shown_name(name, local), weights, where, tokenizer, dtype, spread)
 
 
 def family_of(path: str | Path) -> Family | None:
@@ -71,6 +74,11 @@ def family_of(path: str | Path) -> Family | None:
     return recognise(request.config, request.name)
 
 
+def best_device() -> torch.device:
+    """A GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _hub_name(text: str) -> hub.HubName | None:
     """The name on the hub, unless `text` looks like a path here of which the last part was mistyped."""
     name = hub.hub_name(text)
@@ -84,10 +92,11 @@ def _load_local(
     device: torch.device,
     tokenizer: Path | None,
     asked: Precision,
+    spread: bool,
 ) -> LoadedModel:
     dtype = torch.float32 if asked == "default" else asked
     if path.is_dir():
-        request = Request(path, name, weights, device, tokenizer, dtype)
+        request = Request(path, name, weights, device, tokenizer, dtype, spread)
         family = _recognised(request)
         if family.stored and asked == "default":
             dtype = None

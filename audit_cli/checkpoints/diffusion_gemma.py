@@ -6,7 +6,11 @@ tokens redrawn, t uniform in (0, 1): the law is the posterior, the schedule line
 """
 
 import copy
+import importlib.util
+import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +21,15 @@ from audit_cli.checkpoints.config_file import brief, read_json_object, real, who
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
 from audit_cli.checkpoints.loaded import ENTROPY_BOUND, Layout, LoadedModel, Sampling
-from audit_cli.checkpoints.safetensors_files import FLOATS, Stored, load_tensors, stored_tensors, tensors_sha256
+from audit_cli.checkpoints.safetensors_files import (
+    FLOATS,
+    INDEX,
+    SINGLE,
+    Stored,
+    load_tensors,
+    stored_tensors,
+    tensors_sha256,
+)
 from audit_cli.checkpoints.tokenizer_files import model_tokenizer
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.entropy_bound import EntropyBound
@@ -36,6 +48,8 @@ UNUSED = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
 # The embeddings, under whichever of their names: their type is that of the network.
 TABLE = "embed_tokens.weight"
 MOST_STEPS = 10_000
+# Where accelerate puts the network under `--device auto`.
+PLACEMENT: Any = "auto"
 
 
 class DiffusionGemmaDenoiser:
@@ -104,7 +118,8 @@ class DiffusionGemmaDenoiser:
         out: Tensor = self._decoder(
             decoder_input_ids=tokens, past_key_values=rows, decoder_position_ids=positions
         ).last_hidden_state
-        return out
+        # Spread over devices, the last layer may be on another one than the head.
+        return out.to(self.device)
 
 
 def _for_rows(layer: Any, rows: int) -> Any:
@@ -166,30 +181,75 @@ def load_diffusion_gemma(request: Request) -> LoadedModel:
 
 
 def _network(request: Request) -> tuple[Any, dict[str, Tensor]]:
-    """The network, and its tensors but for those of pictures, each once. Raises CheckpointError."""
+    """The network, and the stored tensors but for those of pictures. Raises CheckpointError."""
     stored = stored_tensors(request.folder)
-    _check(request, stored)
-    cls, config = _class(request)
-    # Of the folder the class sees its configuration and these tensors: no other file that it would follow.
+    names = _check(request, stored)
     given = load_tensors(stored, torch.device("cpu"), request.dtype)
+    for among in names:
+        first, *others = (name for name in among if name in given)
+        if any(not torch.equal(given[first], given[name]) for name in others):
+            raise CheckpointError(f"{request.folder}: {brief(first)} and {brief(others[0])} are one tensor, and differ")
     dtype = request.dtype or next((t.dtype for name, t in given.items() if name.endswith(TABLE)), torch.float32)
+    network = _spread(request, stored, dtype) if request.spread and _has_accelerate() else _plain(request, given, dtype)
+    if network.lm_head.weight.device.type == "meta":
+        raise CheckpointError(f"{request.folder}: its head does not fit on a device; give --device cpu")
+    return network, {name: tensor for name, tensor in given.items() if not name.startswith(UNUSED)}
+
+
+def _plain(request: Request, given: dict[str, Tensor], dtype: torch.dtype) -> Any:
+    """The network on one device. Of the folder the class sees nothing but its configuration and these tensors."""
+    return _built(request, dtype, None, state_dict=given).to(request.device)
+
+
+def _spread(request: Request, stored: Mapping[str, Stored], dtype: torch.dtype) -> Any:
+    """The network over all devices, what fits on none in memory and what does not fit there read from disk."""
+    # The class follows other files of a folder that it is given: adapters, settings of generation. Here it has none.
+    folder = tempfile.TemporaryDirectory(prefix="uddm-audit-")
+    files = sorted({tensor.file for tensor in stored.values()})
+    for file in files:
+        (Path(folder.name) / file.name).symlink_to(file.resolve())
+    if [file.name for file in files] != [SINGLE]:
+        index = {"metadata": {}, "weight_map": {name: tensor.file.name for name, tensor in stored.items()}}
+        (Path(folder.name) / INDEX).write_text(json.dumps(index))
+    offloaded = Path(folder.name) / "offloaded"
+    network = _built(
+        request,
+        dtype,
+        folder.name,
+        device_map=PLACEMENT,
+        offload_folder=str(offloaded),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    # What is read from disk is read through these links.
+    network.uddm_audit_files = folder
+    return network
+
+
+def _has_accelerate() -> bool:
+    return importlib.util.find_spec("accelerate") is not None
+
+
+def _built(request: Request, dtype: torch.dtype, path: str | None, **how: Any) -> Any:
+    """What the class makes of it, nothing of it drawn at random. Raises CheckpointError."""
+    cls, config = _class(request)
     try:
         network, told = cls.from_pretrained(
-            None, config=config, state_dict=given, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            path, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True, **how
         )
     except Exception as error:
         raise CheckpointError(f"{request.folder}: transformers cannot load it ({_said(error)})") from None
-    # What is missing would have been drawn at random.
     odd = next((str(name) for kind in ("missing_keys", "mismatched_keys") for name in told[kind]), None)
     if odd is not None:
         raise CheckpointError(f"{request.folder}: tensor {brief(odd)} is missing or of another shape")
-    network = network.to(request.device)
-    buffers = {name: b for name, b in network.named_buffers() if name in stored}
-    return network, {n: t for n, t in (*network.named_parameters(), *buffers.items()) if not n.startswith(UNUSED)}
+    return network
 
 
-def _check(request: Request, stored: Mapping[str, Stored]) -> None:
-    """Raise CheckpointError unless the files hold every tensor of the network, in its shape and in floating point."""
+def _check(request: Request, stored: Mapping[str, Stored]) -> list[list[str]]:
+    """The names that each tensor of the network goes by.
+
+    Raises CheckpointError unless the files hold every one of them, in its shape and in floating point.
+    """
     cls, config = _class(request)
     try:
         with torch.device("meta"):
@@ -214,6 +274,7 @@ def _check(request: Request, stored: Mapping[str, Stored]) -> None:
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise CheckpointError(f"{request.folder}: tensor {brief(min(missing))} is missing{more}")
+    return list(names.values())
 
 
 def _class(request: Request) -> tuple[Any, Any]:

@@ -17,7 +17,8 @@ from audit_cli.checkpoints.loaded import LoadedModel
 class Request:
     """A folder to load: `name` is what outputs call it, `tokenizer` a file or folder, or None for the folder's own.
 
-    Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
+    Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it. A network that is too
+    large for one device may be `spread` over all.
     """
 
     folder: Path
@@ -26,6 +27,7 @@ class Request:
     device: torch.device
     tokenizer: Path | None
     dtype: torch.dtype | None = torch.float32
+    spread: bool = False
 
     @cached_property
     def config(self) -> dict[str, Any]:

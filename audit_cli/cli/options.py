@@ -127,7 +127,7 @@ DtypeOption = Annotated[
     Dtype | None,
     option(COMPUTE, "Of its matrices: float32, bfloat16, float16.", "--dtype", metavar="TYPE", show_default="float32"),
 ]
-Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1.", "--device", metavar="NAME", show_default=True)]
+Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1, auto.", "--device", metavar="NAME", show_default=True)]
 BatchSize = Annotated[
     int | None,
     number(COMPUTE, "Texts at once; never changes a result.", "--batch-size", show_default="by length"),

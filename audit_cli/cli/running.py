@@ -17,7 +17,7 @@ from audit_cli.audits.provenance import identity
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.candidates import Texts
-from audit_cli.checkpoints import CheckpointError, LoadedModel, Precision, load_model
+from audit_cli.checkpoints import AUTO, CheckpointError, LoadedModel, Precision, best_device, load_model
 from audit_cli.checkpoints.memory import Memory
 from audit_cli.cli import session
 from audit_cli.cli.options import Dtype, Unit, Weights
@@ -93,7 +93,7 @@ def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[A
 def usable_device(name: str) -> torch.device:
     """The device of that name, if there is one to compute on."""
     try:
-        device = torch.device(name)
+        device = best_device() if name == AUTO else torch.device(name)
         if not bool(torch.ones(1, device=device) == 1):
             raise RuntimeError("it does not compute")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -113,7 +113,9 @@ def load(
 
     What a person should know of it is told, a line each.
     """
-    where = usable_device(device)
+    where: str | torch.device = usable_device(device)
+    if device == AUTO:
+        where = AUTO
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
     loaded = None

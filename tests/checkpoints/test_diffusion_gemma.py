@@ -1,6 +1,7 @@
 """DiffusionGemma: a small random network of transformers' own class, its logits and its `generate` beside ours."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +283,38 @@ def test_the_loop_of_the_folder_is_taken(folder):
         file.write_text(json.dumps(given | wrong))
         with pytest.raises(CheckpointError, match="generation_config"):
             load_model(folder)
+
+
+@pytest.mark.parametrize("last_layer", ["cpu", "disk"])
+def test_it_may_be_spread_over_what_there_is(transformers, folder, monkeypatch, last_layer):
+    """By accelerate, here onto a disk: the answers are those of a network in one place."""
+    pytest.importorskip("accelerate")
+    here = [f"encoder.{name}" for name in ("vision_tower", "embed_vision")]
+    for tower in ("decoder", "encoder.language_model"):
+        here += [f"{tower}.{name}" for name in ("embed_tokens", "norm", "rotary_emb", "layers.0")]
+    placement = {f"model.{name}": "cpu" for name in [*here, "decoder.self_conditioning"]} | {"lm_head": "cpu"}
+    # Encoder and decoder share the layer.
+    placement |= {f"model.{tower}.layers.1": last_layer for tower in ("decoder", "encoder.language_model")}
+    monkeypatch.setattr("audit_cli.checkpoints.diffusion_gemma.PLACEMENT", placement)
+    # Files that transformers would follow in a folder that it is given.
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/nothing"}))
+    whole, spread = load_model(folder), load_model(folder, device="auto")
+    assert spread.info == whole.info
+    canvas = torch.randint(0, V, (5, CANVAS), generator=torch.Generator().manual_seed(0))
+    t = torch.full((5,), 0.5, dtype=torch.float64)
+    hidden = [prompted(model.denoiser, PROMPT).hidden(canvas, t) for model in (whole, spread)]
+    torch.testing.assert_close(*hidden, rtol=1e-5, atol=1e-5)
+    kept = spread.denoiser.network.uddm_audit_files.name
+    assert all(entry.is_symlink() for entry in Path(kept).glob("*.safetensors"))
+
+
+def test_a_tensor_with_two_names_has_one_value(folder):
+    tensors = load_file(folder / "model.safetensors")
+    twin = "model.encoder.language_model.norm.weight"
+    tensors[twin] = tensors["model.decoder.norm.weight"].clone()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    load_model(folder)
+    tensors[twin] += 1
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="differ"):
+        load_model(folder)
