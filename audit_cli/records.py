@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+# A token whose entropy is below this is one of which the model is certain (nats).
+VANISHING_NATS = 0.05
+
 
 class Verdict(StrEnum):
     """What is said of one text, strongest first (see README, "What a verdict means")."""

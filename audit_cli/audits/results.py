@@ -1,7 +1,6 @@
 """The results of a run as a stream, read back from the journal beside the texts themselves."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from typing import Any, Generic
 
 import numpy as np
@@ -9,12 +8,10 @@ import numpy as np
 from audit_cli.audits.comparison import Texts
 from audit_cli.audits.journal import Journal, TextEntry
 from audit_cli.audits.measuring import Filed, Measured
-from audit_cli.candidates import CandidateError
+from audit_cli.audits.texts import side_by_side
 from audit_cli.records import Candidate, Judgement, Skipped, Status, TextResult
 from audit_cli.redaction import Redaction
 from audit_cli.verdicts.judge import Judgements
-
-CHANGED = "the texts changed while they were audited"
 
 
 class JournalResults(Generic[Measured]):
@@ -44,9 +41,7 @@ class JournalResults(Generic[Measured]):
         return self._count + len(self._own)
 
     def __iter__(self) -> Iterator[TextResult]:
-        for entry, text in zip_longest(self._journal.texts(), self._texts):
-            if entry is None or text is None:
-                raise CandidateError(CHANGED)
+        for entry, text in side_by_side(self._journal, self._texts):
             candidate = text.candidate if isinstance(text, Skipped) else text
             yield self._result(entry, candidate)
         yield from self._own

@@ -4,10 +4,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from audit_cli.audits.comparison import Texts
-from audit_cli.audits.journal import Journal
+from audit_cli.audits.journal import Journal, TextEntry
 from audit_cli.audits.twins import Slot
+from audit_cli.candidates import CandidateError
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.records import Candidate, Row, Skipped
 from audit_cli.verdicts.duplicates import NearDuplicates
@@ -15,6 +17,7 @@ from audit_cli.verdicts.lengths import Band, bands, drawn_number
 
 # Rows of the audited texts on which the law is checked.
 LAW_ROWS = 128
+CHANGED = "the texts changed while they were audited"
 
 
 @dataclass
@@ -184,11 +187,21 @@ def _ids(model: LoadedModel, text: Candidate) -> tuple[int, ...] | Skipped:
     return ids
 
 
+def side_by_side(
+    journal: Journal, texts: Iterable[Candidate | Skipped]
+) -> Iterator[tuple[TextEntry, Candidate | Skipped]]:
+    """What the journal noted of each text, and the text. Raises CandidateError if they are no longer the same."""
+    for entry, text in zip_longest(journal.texts(), texts):
+        if entry is None or text is None:
+            raise CandidateError(CHANGED)
+        yield entry, text
+
+
 def distinct_rows(
     model: LoadedModel, texts: Iterable[Candidate | Skipped], journal: Journal
 ) -> Iterator[tuple[int, list[Row]]]:
     """The rows of every distinct text that can be measured, with its position."""
-    for entry, text in zip(journal.texts(), texts, strict=True):
+    for entry, text in side_by_side(journal, texts):
         if entry.reason or entry.first != entry.position or isinstance(text, Skipped):
             continue
         rows = model.rows(text)

@@ -21,56 +21,58 @@ from audit_cli.models.time_features import MIN_ROWS, in_whole_blocks
 Timeless = TypeVar("Timeless", Gidd, Sumi)
 
 
-class NetworkDenoiser:
-    """A network whose noise is uniform over its whole vocabulary, and that takes its time as sigma or as level."""
+class _Unprompted:
+    """What the denoisers of our own networks share. A prompt is the beginning of a row to them."""
 
     stateless = True
 
-    def __init__(self, network: AdditiveTransformer | DiT, schedule: Schedule, law: Law) -> None:
+    def __init__(
+        self,
+        network: AdditiveTransformer | DiT | Gidd | Sumi,
+        head: LinearHead,
+        noise_tokens: Tensor,
+        schedule: Schedule,
+        law: Law,
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
+        self.head = head
+        self.noise_tokens = noise_tokens
         self.schedule = schedule
         self.law = law
         self.vocab_size = network.config.vocab_size
         self.max_length = network.config.max_length
         self.device = network.head.weight.device
-        self.noise_tokens = torch.arange(self.vocab_size, device=self.device)
-        self.head = LinearHead(network.head.weight, network.head.bias)
 
     def prepare(self, prompt: Tensor | None) -> Any:
-        """These networks take no prompt."""
+        """There is nothing to prepare, and no prompt beside a row."""
         if prompt is not None:
-            raise ValueError("this model takes no prompt")
+            raise ValueError("this model takes no prompt beside a row")
         return None
+
+
+class NetworkDenoiser(_Unprompted):
+    """A network whose noise is uniform over its whole vocabulary, and that takes its time as sigma or as level."""
+
+    def __init__(self, network: AdditiveTransformer | DiT, schedule: Schedule, law: Law) -> None:
+        head = LinearHead(network.head.weight, network.head.bias)
+        tokens = torch.arange(network.config.vocab_size, device=network.head.weight.device)
+        super().__init__(network, head, tokens, schedule, law)
+        self._timed = network
 
     @torch.inference_mode()
     def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:
         length = tokens.shape[1]
         tokens, mask = filled_up(tokens)
-        condition = in_whole_blocks(lambda times: noise_condition(self.network, self.schedule, times), t)
+        condition = in_whole_blocks(lambda times: noise_condition(self._timed, self.schedule, times), t)
         hidden: Tensor = self.network(tokens, condition, mask)
         return hidden[:, :length]
 
 
-class TimelessDenoiser:
+class TimelessDenoiser(_Unprompted):
     """A network that is told nothing of time, and learned the leave-one-out law of noise over `noise_tokens`."""
 
-    stateless = True
-    law = Law.LEAVE_ONE_OUT
-
     def __init__(self, network: Gidd | Sumi, head: LinearHead, noise_tokens: Tensor, schedule: Schedule) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.schedule = schedule
-        self.vocab_size = network.config.vocab_size
-        self.max_length = network.config.max_length
-        self.device = network.head.weight.device
-        self.noise_tokens = noise_tokens
-        self.head = head
-
-    def prepare(self, prompt: Tensor | None) -> Any:
-        """Prompts are not supported."""
-        if prompt is not None:
-            raise ValueError("this model takes no prompt")
-        return None
+        super().__init__(network, head, noise_tokens, schedule, Law.LEAVE_ONE_OUT)
 
     @torch.inference_mode()
     def hidden(self, tokens: Tensor, t: Tensor, context: Any = None) -> Tensor:

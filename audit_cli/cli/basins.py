@@ -96,6 +96,7 @@ def command(
 
     uddm-audit basins MODEL secrets.txt --twins 199 -o secrets.csv
     """
+    asked = dict(locals())
     usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
     usage.check_standard_input(files, heldout)
     if per_level and not output:
@@ -115,7 +116,7 @@ def command(
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
     from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
-    from audit_cli.cli.running import Request, run
+    from audit_cli.cli.running import ASKED, Request, run
 
     settings = BasinSettings(
         levels=shares,
@@ -129,27 +130,13 @@ def command(
         batch_size=batch_size,
     )
     request = Request(
-        model=model,
         texts=given,
         heldout=held,
         outputs=outputs,
         second=second,
-        reference_model=reference_model,
         twins=twins or 0,
         slot=Slot(slot or "digits"),
-        weights=weights,
         prefer_raw=paper,
-        tokenizer=tokenizer,
-        device=device,
-        dtype=dtype,
-        show_text=show_text,
-        unit=unit,
-        show_all=show_all,
-        quiet=quiet,
-        restart=restart,
-        dry_run=dry_run,
-        fail_on=fail_on,
-        exit_zero=exit_zero,
-        strict=strict,
+        **{name: asked[name] for name in ASKED},
     )
     run(request, settings, basins_audit, report_basins)

@@ -85,6 +85,7 @@ def command(
 
     uddm-audit entropy MODEL leaked.txt --heldout unseen.txt    (texts)
     """
+    asked = dict(locals())
     if not files and (heldout or twins or reference_model or fail_on):
         session.fail("--heldout, --twins, --reference-model and --fail-on are about texts: give a FILE", session.USAGE)
     usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
@@ -105,7 +106,7 @@ def command(
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
     from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
-    from audit_cli.cli.running import Request, run
+    from audit_cli.cli.running import ASKED, Request, run
 
     settings = EntropySettings(
         t=time,
@@ -121,27 +122,13 @@ def command(
         batch_size=batch_size,
     )
     request = Request(
-        model=model,
         texts=given,
         heldout=held,
         outputs=outputs,
         second=second,
-        reference_model=reference_model,
         twins=twins or 0,
         slot=Slot(slot or "digits"),
-        weights=weights,
         prefer_raw=paper,
-        tokenizer=tokenizer,
-        device=device,
-        dtype=dtype,
-        show_text=show_text,
-        unit=unit,
-        show_all=show_all,
-        quiet=quiet,
-        restart=restart,
-        dry_run=dry_run,
-        fail_on=fail_on,
-        exit_zero=exit_zero,
-        strict=strict,
+        **{name: asked[name] for name in ASKED},
     )
     run(request, settings, entropy_audit, report_entropy)

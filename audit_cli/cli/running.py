@@ -56,6 +56,11 @@ class Request:
     strict: bool = False
 
 
+# What is taken from the command line as it is.
+ASKED = (
+    *("model", "reference_model", "weights", "tokenizer", "device", "dtype"),
+    *("show_text", "unit", "show_all", "quiet", "restart", "dry_run", "fail_on", "exit_zero", "strict"),
+)
 Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit[Any]]
 
 

@@ -11,11 +11,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audit_cli.models.attention import rotary_angles, rotate
 from audit_cli.models.dense import Dense
 from audit_cli.models.time_features import in_whole_blocks, sinusoids
 
 SIGMA_FEATURES = 256
 NORM_EPS = 1e-5
+# Published files save the frequencies; they are a constant.
+ROTARY_BASE = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class DiT(nn.Module):
         """Hidden states as the head sees them. `mask` is true at real tokens; published models never use one."""
         x = self.vocab_embed.embedding[tokens].float()
         condition = self.sigma_map(sigma)
-        cos, sin = _rotary_angles(tokens.shape[1], self.config.width // self.config.heads, tokens.device)
+        cos, sin = rotary_angles(tokens.shape[1], self.config.width // self.config.heads, ROTARY_BASE, tokens.device)
         attend = None if mask is None else mask[:, None, None, :]
         for block in self.blocks:
             x = block(x, condition, cos, sin, attend)
@@ -77,19 +80,6 @@ class _SigmaMap(nn.Module):
 
     def forward(self, sigma: Tensor) -> Tensor:
         return in_whole_blocks(lambda rows: F.silu(self.mlp(sinusoids(rows, SIGMA_FEATURES))), sigma)
-
-
-def _rotary_angles(length: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (length, head_width / 2). Published files save the frequencies; they are a constant."""
-    exponent = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
-    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * 10_000.0**-exponent
-    return angle.cos(), angle.sin()
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions in the half-split (NeoX) layout; x (rows, heads, length, head_width)."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class _Norm(nn.Module):
@@ -123,7 +113,7 @@ class _Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=2)
         qkv = self.attn_qkv(self.norm1(x) * (1 + scale_a) + shift_a)
         q, k, v = qkv.view(rows, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, attn_mask=attend)
+        attended = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, attn_mask=attend)
         x = x + gate_a * self.attn_out(attended.transpose(1, 2).reshape(rows, length, width))
         out: Tensor = x + gate_m * self.mlp(self.norm2(x) * (1 + scale_m) + shift_m)
         return out

@@ -15,10 +15,8 @@ from audit_cli.diffusion.corruption import corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser, Law, predict, prompted
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
-from audit_cli.records import EntropyMeasurement, Row, Skipped, TokenMeasurement
+from audit_cli.records import VANISHING_NATS, EntropyMeasurement, Row, Skipped, TokenMeasurement
 
-# A token whose entropy is below this is one of which the model is certain (nats).
-VANISHING_NATS = 0.05
 # A token of which the model is surprised less than this counts into a run of known tokens (nats).
 SURE_NATS = 0.1
 CONVERTED = "leave-one-out, converted"

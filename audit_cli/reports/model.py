@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import AuditReport, LawCheck, LawCheckResult, ModelInfo, RegimeReport
+from audit_cli.records import VANISHING_NATS, AuditReport, LawCheck, LawCheckResult, ModelInfo, RegimeReport
 from audit_cli.reports import words
 from audit_cli.reports.bars import histogram
 from audit_cli.reports.legend import REGIME_LEGEND
@@ -94,7 +94,11 @@ def regime_report(found: RegimeReport, given_entropy: float | None, legend: bool
             f"of {possible} possible",
         ),
         ("as share of the samples' unigram entropy", *words.decimal(found.unigram_share), ""),
-        (f"tokens that vanish (< {words.nats(0.05, bits)} {unit})", *words.percent(found.vanishing_share), ""),
+        (
+            f"tokens that vanish (< {words.nats(VANISHING_NATS, bits)} {unit})",
+            *words.percent(found.vanishing_share),
+            "",
+        ),
         (f"distinct texts among {found.samples} samples", str(found.distinct), "", ""),
     ]
     if given_entropy is not None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
-from audit_cli.records import AuditReport, LevelMeasurement, Status, TextResult, TokenMeasurement
+from audit_cli.records import VANISHING_NATS, AuditReport, LevelMeasurement, Status, TextResult, TokenMeasurement
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports.columns import SCHEMA, Cells
 from audit_cli.statistics.intervals import cluster_mean, wilson
@@ -135,7 +135,7 @@ def _entropy_cells(result: TextResult) -> Cells:
         "surprise_max_nats": m.surprise_max if m else None,
         "margin_mean": m.margin_mean if m else None,
         "vanishing_share": m.vanishing_share if m else None,
-        "vanishing_below_nats": 0.05 if m else None,
+        "vanishing_below_nats": VANISHING_NATS if m else None,
         "longest_sure_run": m.longest_sure_run if m else None,
     }
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit_cli.records import (
+    VANISHING_NATS,
     AuditReport,
     HeldoutQuantile,
     LevelMeasurement,
@@ -216,7 +217,7 @@ def _entropy_table(
     if difference:
         table.add_column("difference\n" + words.unit(bits) + "/token", justify="right", no_wrap=True)
     else:
-        table.add_column(f"vanishing tokens\n< {words.nats(0.05, bits)} {words.unit(bits)}", no_wrap=True)
+        table.add_column(f"vanishing tokens\n< {words.nats(VANISHING_NATS, bits)} {words.unit(bits)}", no_wrap=True)
     if judged:
         table.add_column("q", justify="right", vertical="bottom", no_wrap=True)
         table.add_column("verdict", vertical="bottom", no_wrap=True)
