@@ -1,5 +1,5 @@
 # make demo   installs into .venv and audits the shipped checkpoints
-# make test   the whole test suite, in the same .venv
+# make test   the whole test suite, in the same .venv (with Triton, 1 GB)
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 	@touch $@
 
 .venv/tested: .venv/installed
-	$(PIP) install -c constraints.txt -e '.[test]'
+	$(PIP) install -c constraints.txt -e '.[test,triton]'
 	@touch $@
 
 demo: .venv/installed

@@ -43,7 +43,7 @@ def load(
     weights: Literal["raw", "ema"] | None = None,
     device: str | torch.device = "cpu",
     tokenizer: str | Path | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Literal["float32", "bfloat16", "float16"] | None = None,
 ) -> LoadedModel:
     """The checkpoint at `path` (a folder, a `.ckpt` file, a name on the hub), on a device ("auto": a GPU if there is
     one); of its weights the moving average where there is one. `tokenizer` is a file or folder that takes the place of
@@ -52,7 +52,9 @@ def load(
     Raises CheckpointError, which says what was found and what is known, and ValueError on a device that is not there.
     On a GPU leave TF32 off, as it is by default: rounded products would change which tokens are drawn.
     """
-    _require(dtype in (None, torch.float32, torch.bfloat16, torch.float16), f"no precision for an audit: {dtype}")
+    precision = None if dtype is None else str(dtype).removeprefix("torch.")
+    known = ("float32", "bfloat16", "float16")
+    _require(precision is None or precision in known, f"dtype is one of {', '.join(known)}, not {precision}")
     _require(weights in (None, "raw", "ema"), f"weights are raw, ema or None, not {weights!r}")
     where: str | torch.device = device
     try:
@@ -61,8 +63,8 @@ def load(
             torch.ones(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
-    precision: Precision = "default" if dtype is None else dtype
-    return load_model(path, weights, where, None if tokenizer is None else Path(tokenizer), precision)
+    kind: Precision = "default" if precision is None else getattr(torch, precision)
+    return load_model(path, weights, where, None if tokenizer is None else Path(tokenizer), kind)
 
 
 def entropy(
@@ -242,6 +244,8 @@ def _comparison(
         _require(heldout is not None, "reference_model needs heldout text: it shows which difference is ordinary")
         same = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
         _require(same, "the reference model has another tokenizer than the model")
+        one_size = reference.info.vocab_size == model.info.vocab_size
+        _require(one_size, "the reference model has a vocabulary of another size than the model")
         _require(reference.info.law == model.info.law, "the reference model predicts another law than the model")
         longest, needed = reference.layout.max_length, model.layout.max_length
         _require(longest >= needed, f"the reference model takes {longest} tokens, and the model {needed}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.journal import Journal
-from audit_cli.audits.law import clean_look, sampler_for
+from audit_cli.audits.law import STEPLESS, check_paper, clean_look, sampler_for
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
@@ -59,7 +59,7 @@ class BasinSettings:
             times=times,
             deciding=min(range(len(levels)), key=lambda k: abs(levels[k] - DECIDING_LEVEL)),
             restarts=1 if paper else self.restarts,
-            sampler=sampler_for(model, self.sampler, PAPER_STEPS if paper else self.steps, snap=paper),
+            sampler=sampler_for(model, self.sampler, self._steps(paper), snap=paper),
             seed=self.seed,
             argmax=self.argmax,
             entropy=clean_look(model, self.seed, self.per_token, self.batch_size),
@@ -67,9 +67,20 @@ class BasinSettings:
         )
 
     def settled(self, model: LoadedModel) -> "BasinSettings":
-        """The same with the dynamics and its steps by name. Raises ValueError on settings that do not fit the model."""
-        sampler = self.probe(model).sampler
-        return replace(self, sampler=sampler.name, steps=getattr(sampler, "steps", None))
+        """The same with all that is done by name. Raises ValueError on settings that do not fit the model."""
+        if self.protocol == "paper":
+            check_paper(model)
+        probe = self.probe(model)
+        return replace(
+            self,
+            levels=tuple(level_at(model.denoiser.schedule, t) for t in probe.times),
+            restarts=probe.restarts,
+            sampler=probe.sampler.name,
+            steps=getattr(probe.sampler, "steps", None),
+        )
+
+    def _steps(self, paper: bool) -> int | None:
+        return PAPER_STEPS if paper and self.sampler not in STEPLESS else self.steps
 
 
 @dataclass(frozen=True)

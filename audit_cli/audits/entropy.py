@@ -7,7 +7,7 @@ from typing import Any
 
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.journal import Journal
-from audit_cli.audits.law import clean_look, law_for_verdicts, sampler_for
+from audit_cli.audits.law import check_paper, clean_look, law_for_verdicts, sampler_for
 from audit_cli.audits.run import Audit, OwnResults
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
@@ -57,6 +57,8 @@ class EntropySettings:
 
     def settled(self, model: LoadedModel) -> "EntropySettings":
         """The same with the time at which a posterior law can be looked at, unless a sound one was asked for."""
+        if self.protocol == "paper":
+            check_paper(model)
         if model.denoiser.law is Law.LEAVE_ONE_OUT:
             return self
         look = clean_look(model, self.seed)

@@ -16,6 +16,7 @@ from audit_cli.probes.law_check import check_law, sound_time
 from audit_cli.records import LawCheck, LawCheckResult
 
 SAMPLERS = (ANCESTRAL, "attractor", "one-shot", "posterior-argmax", ENTROPY_BOUND)
+STEPLESS = ("attractor", "one-shot")
 DEFAULT_STEPS = 16
 # Where a posterior law is looked at as it is, because it converts nowhere.
 UNCONVERTED_LEVEL = 0.5
@@ -29,10 +30,13 @@ def law_for_verdicts(model: LoadedModel, checked: LawCheckResult) -> LawCheck:
 def sampler_for(model: LoadedModel, name: str, steps: int | None, snap: bool = False) -> Sampler:
     """The dynamics of that name, or the family's own where there is none; `steps` None is that dynamics' default.
 
-    Raises ValueError where the network does not have what it needs.
+    `snap` is the paper's grid, which ends in a step that removes the last noise. Raises ValueError where the network
+    does not have what the dynamics needs.
     """
-    name = name or model.sampling.dynamics
+    name = name or (ANCESTRAL if snap else model.sampling.dynamics)
     posterior = model.denoiser.law is Law.POSTERIOR
+    if name in STEPLESS and steps is not None:
+        raise ValueError(f"the {name} dynamics takes no steps")
     if name == ENTROPY_BOUND:
         own = model.sampling.entropy_bound
         if own is None:
@@ -40,12 +44,18 @@ def sampler_for(model: LoadedModel, name: str, steps: int | None, snap: bool = F
         return own if steps is None else replace(own, steps=steps)
     if name == "attractor":
         if posterior:
-            raise ValueError("under a posterior law every text is a fixed point: take ancestral or one-shot")
+            raise ValueError("under a posterior law every text is a fixed point: take another --sampler")
         return Attractor()
     if name == "one-shot":
         return OneShot()
     kind = PosteriorArgmax if name == "posterior-argmax" else Ancestral
-    return kind(steps or DEFAULT_STEPS, noise_removal=model.sampling.noise_removal, snap=snap)
+    return kind(steps or DEFAULT_STEPS, noise_removal=snap or model.sampling.noise_removal, snap=snap)
+
+
+def check_paper(model: LoadedModel) -> None:
+    """Raise ValueError where the paper's protocol says nothing of a network."""
+    if model.denoiser.law is Law.POSTERIOR:
+        raise ValueError("the paper's protocol measures networks of the leave-one-out law, and this one's is posterior")
 
 
 def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_size: int | None = None) -> EntropyProbe:

@@ -40,6 +40,7 @@ from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, TWIN_SURPRISE, Recip
 
 # Tokens of the twins that are measured together: bounds their memory.
 TWIN_TOKENS = 1 << 17
+NO_VERDICT_HERE = "surprise decides no verdict under a posterior law: ask basins what returns"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Audit(Generic[Measured]):
         warnings = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
         if self.comparison.twins and found.with_slot < found.distinct:
             warnings += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
+        if self.comparison.judged and self.recipe.uses_law and self.model.denoiser.law is Law.POSTERIOR:
+            warnings = (NO_VERDICT_HERE,)
         for warning in warnings:
             self.watch.warn(warning)
         return Survey(found, references, warnings)

@@ -135,6 +135,9 @@ def recognise(config: Mapping[str, Any], where: str) -> Family:
         if found is not None:
             return found
     given = config.get("model_type")
+    file = next(iter(sorted(Path(where).glob("*.ckpt"))), None) if given is None else None
+    if file is not None:
+        raise CheckpointError(f"{where}/config.json: no model_type; give the checkpoint beside it, {brief(file.name)}")
     near = str(given).lower()[:60]
     known = sorted(
         (family.name for family in FAMILIES if family.supported),

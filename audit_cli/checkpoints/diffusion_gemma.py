@@ -42,7 +42,7 @@ LIMITS |= {"num_key_value_heads": 1024, "head_dim": 1 << 14, "intermediate_size"
 LIMITS |= {"moe_intermediate_size": 1 << 18, "max_position_embeddings": 1 << 24}
 CANVAS = 1 << 14
 # The head may be padded to a round number.
-SPARE_ROWS = 1 << 16
+SPARE_ROWS = 1023
 # Pictures are no part of a text audit.
 UNUSED = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
 # The embeddings, under whichever of their names: their type is that of the network.

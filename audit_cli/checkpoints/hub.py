@@ -70,14 +70,17 @@ def fetch(name: HubName, files: Sequence[str] = FILES) -> Path:
     import huggingface_hub
 
     try:
-        if name.is_file:
-            return Path(huggingface_hub.hf_hub_download(name.repository, name.path, revision=name.revision))
         patterns = [f"{name.path}/{file}" if name.path else file for file in files]
+        if name.is_file:
+            patterns = [name.path]
         root = huggingface_hub.snapshot_download(name.repository, revision=name.revision, allow_patterns=patterns)
     except Exception as error:
         # Its own errors, the disk's, and those of whichever HTTP client it has.
         raise CheckpointError(f"{name}: {_reason(name, error)}") from None
-    return Path(root) / name.path
+    found = Path(root) / name.path
+    if name.is_file and not found.is_file():
+        raise CheckpointError(f"{name}: the repository has no such file")
+    return found
 
 
 def _reason(name: HubName, error: Exception) -> str:

@@ -14,6 +14,8 @@ from audit_cli.records import Candidate, ModelInfo, Row, Skipped
 MAX_CHARACTERS = 1 << 18
 MAX_TOKENS = 1 << 18
 FIRST_CHARACTERS = 1 << 10
+# A prompt leaves a text that does not fit beside it at least this part of a row for its windows.
+LEAST_ROOM = 4
 ANCESTRAL, ENTROPY_BOUND = Ancestral.name, EntropyBound.name
 NO_TOKENIZER = "the model has no tokenizer: give one with --tokenizer, or the tokens themselves as input_ids"
 
@@ -144,19 +146,27 @@ class LoadedModel:
                 return found
         assert isinstance(ids, tuple) and isinstance(prompt, tuple)  # noqa: S101 - they are not Skipped
         room = self.layout.room(candidate, len(ids), prompt)
-        offsets = self.layout.offsets(len(ids), room) if room > 0 else ()
-        rows = [self.window(candidate, ids, at, room) for at in offsets]
-        placed = [row for row in rows if row is not None]
-        if not placed or len(placed) < len(rows):
+        # Windows of a token or two are no text.
+        if room < min(len(ids), self.layout.max_length // LEAST_ROOM) or room < 1:
             return Skipped(candidate, f"a prompt of {len(prompt):,} tokens leaves no room for the text")
+        rows = [self.window(candidate, ids, at, room) for at in self.layout.offsets(len(ids), room)]
+        placed = [row for row in rows if row is not None]
+        if len(placed) < len(rows):
+            with_prompt = f", {len(prompt):,} of a prompt among them" if prompt else ""
+            return Skipped(candidate, f"more tokens than the model's context of {self.context:,}{with_prompt}")
         return placed
+
+    @property
+    def context(self) -> int:
+        """How many tokens the network takes, those before a row included."""
+        return self.layout.beside + self.layout.row_length
 
     def prompt_ids(self, candidate: Candidate) -> tuple[int, ...] | Skipped:
         """The tokens of the candidate's prompt, special ones where it spells them, or why it has none."""
         if not candidate.prompt:
             return ()
         if self.tokenizer is None:
-            return Skipped(candidate, NO_TOKENIZER)
+            return Skipped(candidate, "its prompt is text, and the model has no tokenizer: give one with --tokenizer")
         if len(candidate.prompt) > MAX_CHARACTERS:
             return Skipped(
                 candidate, f"a prompt of {len(candidate.prompt):,} characters, and it may have {MAX_CHARACTERS:,}"

@@ -100,8 +100,12 @@ class TextTokenizer:
         return not any(normalizer is None or normalizer.normalize_str(c).strip() for c in left_out)
 
     def _misfit(self, text: str) -> str:
-        for character in dict.fromkeys(text):
-            if self._ids(character) is None:
+        words = dict.fromkeys(text.split() or [text])
+        good = {word for word in words if self._ids(word) is not None}
+        # A word may be in the vocabulary and its letters not.
+        innocent = {character for word in good for character in word}
+        for character in dict.fromkeys(c for word in words if word not in good for c in word):
+            if character not in innocent and self._ids(character) is None:
                 return f"{character!r} is not in the model's vocabulary"
         return "the model's tokenizer cannot represent this text"
 

@@ -48,7 +48,8 @@ def model_tokenizer(
     tokenizer, source = read_tokenizer(path)
     if added is not None and tokenizer.size == vocab_size - 1 and tokenizer.id_of(added) is None:
         tokenizer = _with_token(tokenizer, added)
-    if not vocab_size - spare <= tokenizer.size <= vocab_size:
+    # Of a small vocabulary that would be all of it.
+    if not vocab_size - min(spare, vocab_size // 2) <= tokenizer.size <= vocab_size:
         raise CheckpointError(
             f"{path}: the tokenizer has {tokenizer.size} tokens and the network {vocab_size}: "
             "they do not belong together"

@@ -60,7 +60,7 @@ def command(
         SamplerName | None,
         options.option(
             options.MEASURE,
-            "ancestral, attractor, one-shot, entropy-bound.",
+            "ancestral, attractor, one-shot, posterior-argmax, entropy-bound.",
             metavar="NAME",
             show_default="the family's own",
         ),

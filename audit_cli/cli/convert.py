@@ -29,7 +29,7 @@ def command(
     quiet: Annotated[bool, options.option(options.OUTPUT, "Say nothing but errors.", "--quiet", "-q")] = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Write any checkpoint that can be audited as a folder of config.json, safetensors and tokenizer.json.
+    """Write a checkpoint of any family but DiffusionGemma as a folder of config.json, safetensors and tokenizer.json.
 
     Nothing in it can run code, and an audit of it measures the same.
     Example: uddm-audit convert last.ckpt -o my-model

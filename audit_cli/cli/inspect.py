@@ -24,8 +24,8 @@ def command(
     from audit_cli.reports.model import inspect_report
 
     loaded = load(model, weights, device, tokenizer, dtype)
-    info, law = inspect_model(loaded)
-    session.stdout().print(inspect_report(info, law, _size(model)))
+    info, law, dynamics = inspect_model(loaded)
+    session.stdout().print(inspect_report(info, law, dynamics, _size(model)))
 
 
 def _size(model: Path) -> int | None:

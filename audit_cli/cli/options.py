@@ -130,5 +130,5 @@ DtypeOption = Annotated[
 Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1, auto.", "--device", metavar="NAME", show_default=True)]
 BatchSize = Annotated[
     int | None,
-    number(COMPUTE, "Texts at once; never changes a result.", "--batch-size", show_default="by length"),
+    number(COMPUTE, "Texts at once; decides no result.", "--batch-size", show_default="by length"),
 ]

@@ -102,7 +102,8 @@ def usable_device(name: str) -> torch.device:
         if not bool(torch.ones(1, device=device) == 1):
             raise RuntimeError("it does not compute")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        session.fail(f"--device {name}: {str(error).splitlines()[0][:200]}", session.USAGE)
+        because = str(error).splitlines()[0].split(". ")[0][:80]
+        session.fail(f"--device {name}: there is none here; cpu, cuda, cuda:1 or auto ({because})", session.USAGE)
     return device
 
 
@@ -128,9 +129,13 @@ def load(
     if weights is None and prefer_raw:
         with contextlib.suppress(CheckpointError):
             loaded = load_model(path, "raw", where, tokenizer, kind)
+    without_raw = loaded is None and weights is None and prefer_raw
     loaded = loaded or load_model(path, None if weights is None else str(weights), where, tokenizer, kind)
+    if without_raw:
+        kinds = f"there are no raw weights, which the paper measured; these are {loaded.info.weights}"
+        session.note(f"note: {path}: {kinds}")
     for note in loaded.notes:
-        session.note(f"{path}: {note}")
+        session.note(f"note: {path}: {note}")
     return replace(loaded, memory=Memory(session.cache_folder()))
 
 
@@ -140,9 +145,11 @@ def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
     if path is None:
         return None
     reference = load(path, None, request.device, request.tokenizer, request.dtype)
-    alike = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
-    if not alike or reference.info.vocab_size != model.info.vocab_size:
+    if reference.info.tokenizer_sha256 != model.info.tokenizer_sha256:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
+    if reference.info.vocab_size != model.info.vocab_size:
+        sizes = f"{reference.info.vocab_size:,} tokens, and {request.model} {model.info.vocab_size:,}"
+        session.fail(f"{path}: the reference model has a vocabulary of {sizes}", session.USAGE)
     if reference.info.law != model.info.law:
         session.fail(f"{path}: the reference model predicts another law than {request.model}", session.USAGE)
     if reference.layout.max_length < model.layout.max_length:

@@ -9,6 +9,7 @@ from typing import Any
 
 from audit_cli.records import AuditReport, HeldoutQuantile, HeldoutSummary
 from audit_cli.reports.columns import SCHEMA
+from audit_cli.reports.model import law_notes
 
 
 def metadata(report: AuditReport) -> str:
@@ -30,7 +31,7 @@ def metadata(report: AuditReport) -> str:
         "seconds": round(run.seconds, 3),
         "heldout": None if report.heldout is None else _numbers_of(report.heldout),
         "counts": report.counts,
-        "warnings": report.warnings,
+        "warnings": [*law_notes(report), *report.warnings],
         "regime": None if report.regime is None else str(report.regime.regime or "none"),
     }
     return json.dumps(plain(facts), indent=2, ensure_ascii=True, allow_nan=False) + "\n"

@@ -51,11 +51,14 @@ def law_notes(report: AuditReport) -> list[str]:
 
 def law_words(law: str, checked: LawCheckResult) -> str:
     """A family's law, and what the check says of it."""
-    return law if law == POSTERIOR else f"{law} law ({checked.check})"
+    if law == POSTERIOR:
+        return f"{law} law"
+    said = "" if checked.check is LawCheck.CONFIRMED else f", contrast {checked.contrast:+.2f}"
+    return f"{law} law ({checked.check}{said})"
 
 
-def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None) -> RenderableType:
-    """What `uddm-audit inspect` says of a checkpoint."""
+def inspect_report(info: ModelInfo, law: LawCheckResult, dynamics: str, size_bytes: int | None) -> RenderableType:
+    """What `uddm-audit inspect` says of a checkpoint. `dynamics` is the family's own, in words."""
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("checkpoint", for_terminal(info.name)),
@@ -65,6 +68,7 @@ def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None)
         ("length", f"{info.max_length} tokens, rows: {info.rows}"),
         ("noise", f"uniform, {info.schedule} schedule"),
         ("law", _law(info, law)),
+        ("dynamics", dynamics),
         ("precision", info.precision),
         ("weights", f"{info.weights}, sha256 {info.weights_sha256}"),
         ("tokenizer", "none: --tokenizer" if info.tokenizer_sha256 is None else f"sha256 {info.tokenizer_sha256}"),
@@ -76,7 +80,7 @@ def inspect_report(info: ModelInfo, law: LawCheckResult, size_bytes: int | None)
 
 
 def _law(info: ModelInfo, law: LawCheckResult) -> str:
-    contrast = f"contrast {law.contrast:+.2f} over {law.probes} probes"
+    contrast = f"contrast {law.contrast:+.2f} over {law.probes} random rows"
     if info.law == POSTERIOR:
         return f"{info.law}: what stands there counts as evidence; {contrast}, where a leave-one-out law has 0"
     return f"{info.law}; law check {law.check}: {contrast}"

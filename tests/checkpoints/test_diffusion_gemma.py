@@ -193,7 +193,7 @@ def test_long_texts_are_blocks_each_after_those_before_it(folder):
     assert [row.prompt for row in (first, second, third)] == [(), ids[:6], ids[:9]]
     too_long = model.rows(Candidate("f", 1, "f:1", token_ids=ids * 5))
     assert isinstance(too_long, Skipped)
-    assert "no room" in too_long.reason
+    assert "context of 63" in too_long.reason
 
 
 def texts(count, seed):

@@ -1,6 +1,7 @@
 """What a path or a name is taken for: families, refusals, names on the hub."""
 
 import json
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -143,14 +144,9 @@ def hub(monkeypatch, tmp_path):
             self.calls.append((repo_id, revision, list(allow_patterns)))
             return str(self.snapshot)
 
-        def hf_hub_download(self, repo_id, filename, *, revision):
-            self.calls.append((repo_id, revision, filename))
-            return str(ORACLES / "duo" / filename)
-
     made = Hub()
     made.calls = []
     monkeypatch.setattr(huggingface_hub, "snapshot_download", made.snapshot_download)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", made.hf_hub_download)
     return made
 
 
@@ -175,8 +171,10 @@ def test_a_folder_of_a_repository_is_fetched_alone(hub):
 
 
 def test_a_file_of_a_repository_is_fetched_alone(hub):
+    shutil.copy(ORACLES / "duo" / "lm1b-oracle.ckpt", hub.snapshot)
     assert load_model("hf://a/b/lm1b-oracle.ckpt").info.family == "duo"
-    assert hub.calls == [("a/b", None, "lm1b-oracle.ckpt")]
+    assert hub.calls == [("a/b", None, ["lm1b-oracle.ckpt"])]
+    assert "the repository has no such file" in told("hf://a/b/other.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +222,6 @@ def test_what_the_hub_does_not_give_is_one_sentence(hub, monkeypatch, failure, w
         raise failure
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     assert f"a/b@v9: no such folder here, and as a name on the hub: {what}" in told("a/b@v9")
     assert told("hf://a/b@v9/x.ckpt").startswith(f"a/b@v9/x.ckpt: {what}")
 

@@ -4,24 +4,35 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from uddm_kernels.backend import choose, with_fallback
 from uddm_kernels.logit_stats import chunked, reference
 from uddm_kernels.logit_stats.types import RowStats
 
 __all__ = ["RowStats", "check_tokens", "logit_stats"]
 
-BACKENDS = {"chunked": chunked.logit_stats, "reference": reference.logit_stats}
+
+def _fused(logits: Tensor, target: Tensor | None = None, current: Tensor | None = None) -> RowStats:
+    # Triton takes a second to import and is not everywhere.
+    from uddm_kernels.logit_stats import fused
+
+    return fused.logit_stats(logits, target, current)
+
+
+BACKENDS = {"chunked": chunked.logit_stats, "fused": _fused, "reference": reference.logit_stats}
 
 
 def logit_stats(
     logits: Float[Tensor, "rows vocab"],
     target: Int64[Tensor, " rows"] | None = None,
     current: Int64[Tensor, " rows"] | None = None,
-    backend: str = "chunked",
+    backend: str | None = None,
 ) -> RowStats:
     """One row of `RowStats` a row of logits.
 
     `target` and `current` are token ids, a row one, or None (then their statistics are NaN and -1). -inf marks a
     token that is never predicted. A row with NaN, with +inf or with no finite logit gets NaN and -1 throughout.
+
+    `backend` is "chunked", "fused" (Triton: CUDA or ROCm, no float64), "reference", or None: fused where it can be.
 
     Raises ValueError on a wrong shape or dtype and on token ids outside the vocabulary.
     """
@@ -29,7 +40,9 @@ def logit_stats(
         raise ValueError(f"logits must be floating point (rows, vocab >= 1), got {logits.dtype} {tuple(logits.shape)}")
     for name, tokens in (("target", target), ("current", current)):
         check_tokens(name, tokens, logits.shape[0], logits.shape[1])
-    return BACKENDS[backend](logits, target, current)
+    if backend is None and choose(logits.device, logits.dtype) == "fused":
+        return with_fallback("logit_stats", _fused, chunked.logit_stats, logits, target, current)
+    return BACKENDS[backend or "chunked"](logits, target, current)
 
 
 def check_tokens(name: str, tokens: Tensor | None, rows: int, vocab: int) -> None:
