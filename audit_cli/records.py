@@ -43,12 +43,13 @@ class LawCheck(StrEnum):
 class Candidate:
     """A text to audit, and where it stands: `text`, or `token_ids` to be taken as they are.
 
-    `prompt` is a text that stands before the candidate and is never corrupted or measured.
+    `prompt` is a text that stands before the candidate and is never corrupted or measured. Without an `id` it gets one
+    when it is given to an audit.
     """
 
-    source: str
-    line: int
-    id: str
+    source: str = ""
+    line: int = 0
+    id: str = ""
     text: str | None = None
     token_ids: tuple[int, ...] | None = None
     prompt: str | None = None

@@ -1,8 +1,6 @@
 """What a network's law allows: which dynamics, where its entropy is sound, and whether verdicts may rest on it."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +10,7 @@ from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
 from audit_cli.diffusion.schedules import time_at_level
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.probes.law_check import check_law, sound_time
+from audit_cli.probes.law_check import law_of, random_contrast, sound_time, text_contrast
 from audit_cli.records import LawCheck, LawCheckResult
 
 SAMPLERS = (ANCESTRAL, "attractor", "one-shot", "posterior-argmax", ENTROPY_BOUND)
@@ -72,23 +70,36 @@ def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_siz
 
 
 def checked_law(model: LoadedModel, seed: int, texts: Sequence[Sequence[int]] = ()) -> LawCheckResult:
-    """`check_law` of the model, remembered by its weights and by the texts on which it was checked."""
-    found = [model.info.weights_sha256, model.info.precision, model.denoiser.device.type, seed, hash_of(texts)]
-    return model.memory.recall(LawCheckResult, found, lambda: check_law(model.denoiser, seed, texts))
+    """`check_law` of the model: what it says of random rows is remembered between runs, what of texts in this one."""
+
+    def recalled(find: Callable[[], float], *more: object) -> float:
+        decided_by = [*_of(model), seed, *more]
+        return model.memory.recall(_Contrast, decided_by, lambda: _Contrast(find()), lasting=not more).median
+
+    medians = [recalled(lambda: random_contrast(model.denoiser, seed))]
+    if texts:
+        rows = [list(text) for text in texts]
+        medians.append(recalled(lambda: text_contrast(model.denoiser, seed, texts), rows))
+    return law_of(medians)
 
 
 def _sound_time(model: LoadedModel, seed: int) -> float | None:
     """`sound_time` of the model, remembered by its weights: a run asks several times."""
     sampler: Any = sampler_for(model, "", None)
-    found = [model.info.weights_sha256, model.info.precision, model.denoiser.device.type, seed, repr(sampler)]
-    return model.memory.recall(_SoundTime, found, lambda: _SoundTime(sound_time(model.denoiser, sampler, seed))).t
+    decided_by = [*_of(model), seed, repr(sampler)]
+    return model.memory.recall(_SoundTime, decided_by, lambda: _SoundTime(sound_time(model.denoiser, sampler, seed))).t
+
+
+def _of(model: LoadedModel) -> list[str]:
+    """What decides a model's answers."""
+    return [model.info.weights_sha256, model.network_sha256, model.denoiser.device.type]
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    median: float
 
 
 @dataclass(frozen=True)
 class _SoundTime:
     t: float | None
-
-
-def hash_of(texts: Sequence[Sequence[int]]) -> str:
-    """A hash of rows of token ids, in their order."""
-    return hashlib.sha256(json.dumps([list(text) for text in texts]).encode()).hexdigest()

@@ -12,7 +12,8 @@ from audit_cli.records import RunInfo
 
 def settings_id(command: str, settings: dict[str, Any], model: LoadedModel) -> str:
     """A hash of everything that decides the numbers: command, settings, held-out text, weights, tokenizer, version."""
-    identity = [command, settings, model.info.weights_sha256, model.info.tokenizer_sha256, __version__]
+    made_of = [model.info.weights_sha256, model.network_sha256, model.info.tokenizer_sha256]
+    identity = [command, settings, *made_of, __version__]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -41,6 +42,7 @@ def identity(command: str, settings: Any, model: LoadedModel, more: dict[str, ob
         **plain,
         **more,
         "model": model.info.weights_sha256,
+        "network": model.network_sha256,
         "tokenizer": model.info.tokenizer_sha256,
         "device": model.denoiser.device.type,
         "version": __version__,

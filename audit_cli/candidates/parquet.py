@@ -62,9 +62,7 @@ def rows(view: View, source: str, text_column: str | None) -> Iterator[Candidate
         columns = _columns(pq.ParquetFile(_ArrowFile(view)), view.label, text_column)
         groups = row_groups(footer, columns.all)
         _check_sizes(groups, view.label)
-        file_bytes = _ArrowFile(view)
-        for chunk in (chunk for group in groups for chunk in group):
-            check_pages(chunk, file_bytes.read_at)
+        check_pages([chunk for group in groups for chunk in group], _ArrowFile(view).read_at)
         kept = [name for name in columns.texts if _may_stay_dictionary(name, groups)]
         batch_rows = BATCH_ROWS if kept == columns.texts else _rows_that_fit(groups)
         file = pq.ParquetFile(_ArrowFile(view), read_dictionary=kept, buffer_size=READ_BYTES)

@@ -22,7 +22,9 @@ PAGE_UNCOMPRESSED, PAGE_COMPRESSED, DATA, DICTIONARY, DATA_V2 = 2, 3, 5, 7, 8
 PAGE_VALUES = 1
 # A header is some dozen bytes, and more only where it holds the smallest and largest value of its page.
 HEADER_BYTES, LONGEST_HEADER = 1 << 12, 1 << 22
-MAX_PAGES = 1 << 17
+# What a header has at the most, some dozen fields; what the pages of a file are, a mebibyte each, of a large one.
+HEADER_FIELDS = 256
+MAX_PAGES = 1 << 18
 DELTA_ENCODINGS = {6, 7}
 
 
@@ -69,15 +71,27 @@ def _chunk(column: dict[int, Any], columns: list[str]) -> Chunk | None:
     return Chunk(path, delta, claims[NUM_VALUES], claims[UNCOMPRESSED], start, start + claims[COMPRESSED])
 
 
-def check_pages(chunk: Chunk, read: Callable[[int, int], bytes]) -> None:
-    """Raise ValueError if the pages of a chunk claim more than the chunk does; as `row_groups` where one is damaged.
+def check_pages(chunks: list[Chunk], read: Callable[[int, int], bytes]) -> None:
+    """Raise ValueError if the pages of a chunk claim more than it does, or chunks lie over each other; and as
+    `row_groups` where a header is damaged.
 
     `read` gives so many bytes of the file at an offset, or as many as there are.
     """
+    reached = pages = 0
+    for chunk in sorted(chunks, key=lambda chunk: chunk.start):
+        # A page that many chunks pointed at would be read as often.
+        if chunk.start < reached or chunk.stop < chunk.start:
+            raise ValueError("chunks over each other")
+        count, reached = _check_chunk(chunk, read, MAX_PAGES - pages)
+        pages += count
+
+
+def _check_chunk(chunk: Chunk, read: Callable[[int, int], bytes], most: int) -> tuple[int, int]:
+    """How many pages the chunk has, of which there may be `most`, and where the last that is needed ends."""
     at, values, size = chunk.start, 0, 0
-    for _ in range(MAX_PAGES):
+    for count in range(most):
         if values >= chunk.values or at >= chunk.stop:
-            return
+            return count, at
         header, length = _page_header(at, read)
         own = header.get(DATA) or header.get(DATA_V2)
         values += own[PAGE_VALUES] if own else 0
@@ -93,19 +107,20 @@ def check_pages(chunk: Chunk, read: Callable[[int, int], bytes]) -> None:
 
 def _page_header(at: int, read: Callable[[int, int], bytes]) -> tuple[dict[int, Any], int]:
     """The header at an offset, and its length."""
-    reader = _Compact(read(at, HEADER_BYTES))
+    reader = _Compact(read(at, HEADER_BYTES), HEADER_FIELDS)
     try:
         return reader.struct(), reader.at
     except (ValueError, IndexError):
-        reader = _Compact(read(at, LONGEST_HEADER))
+        reader = _Compact(read(at, LONGEST_HEADER), HEADER_FIELDS)
         return reader.struct(), reader.at
 
 
 class _Compact:
-    """Reads values of Thrift's compact protocol: a struct is a dict of its fields by number."""
+    """Reads values of Thrift's compact protocol, `most` at the most: a struct is a dict of its fields by number."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most: int | None = None) -> None:
         self._data = data
+        self._left = len(data) if most is None else most
         self.at = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
@@ -118,8 +133,9 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise ValueError("nested too deep")
+        self._left -= 1
+        if depth > MAX_DEPTH or self._left < 0:
+            raise ValueError("nested too deep, or too much")
         if kind in (I16, I32, I64):
             return self._integer()
         if kind == BINARY:

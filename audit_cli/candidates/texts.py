@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -119,7 +119,7 @@ def numbered(texts: Iterable[str | Candidate]) -> Iterator[Candidate]:
 
 def _given(text: object, number: int) -> Candidate:
     if isinstance(text, Candidate):
-        return text
+        return text if text.id else replace(text, source="text", line=number, id=f"text:{number}")
     if not isinstance(text, str):
         raise TypeError(f"text {number} is a {type(text).__name__}, not a string")
     return Candidate("text", number, f"text:{number}", text)

@@ -18,6 +18,7 @@ from torch import Tensor
 from uddm_kernels import LinearHead
 
 from audit_cli.checkpoints.config_file import brief, read_json_object, real, whole
+from audit_cli.checkpoints.diffusion_gemma_config import settings
 from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.family import Family, Request
 from audit_cli.checkpoints.loaded import ENTROPY_BOUND, Layout, LoadedModel, Sampling
@@ -37,10 +38,10 @@ from audit_cli.diffusion.schedules import Linear, Schedule
 from audit_cli.records import ModelInfo
 
 CLASS = "DiffusionGemmaForBlockDiffusion"
-LIMITS = {"vocab_size": 1 << 22, "hidden_size": 1 << 16, "num_hidden_layers": 1024, "num_attention_heads": 1024}
-LIMITS |= {"num_key_value_heads": 1024, "head_dim": 1 << 14, "intermediate_size": 1 << 18, "num_experts": 1 << 12}
-LIMITS |= {"moe_intermediate_size": 1 << 18, "max_position_embeddings": 1 << 24}
-CANVAS = 1 << 14
+TOWER: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+TOWER |= {"num_key_value_heads": 1, "head_dim": 8, "position_embedding_size": 4}
+# Above every level of Python's logging: what transformers says quotes the file.
+SILENT = 100
 # The head may be padded to a round number.
 SPARE_ROWS = 1023
 # Pictures are no part of a text audit.
@@ -48,6 +49,8 @@ UNUSED = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
 # The embeddings, under whichever of their names: their type is that of the network.
 TABLE = "embed_tokens.weight"
 MOST_STEPS = 10_000
+# The network is told nothing of time.
+T_ANY = torch.zeros(1, dtype=torch.float64)
 # Where accelerate puts the network under `--device auto`.
 PLACEMENT: Any = "auto"
 
@@ -131,21 +134,7 @@ def _for_rows(layer: Any, rows: int) -> Any:
 
 def check_diffusion_gemma(request: Request) -> None:
     """Raise CheckpointError at a configuration that is damaged, quantised, or larger than anything published."""
-    try:
-        if request.config.get("quantization_config") is not None:
-            raise ValueError("quantization_config is set: quantised weights are not audited")
-        text = request.config.get("text_config")
-        if not isinstance(text, dict):
-            raise ValueError(f"text_config must be an object, not {brief(text)}")
-        for key, most in LIMITS.items():
-            whole(text, key, most)
-        whole(request.config, "canvas_length", CANVAS)
-        vision = request.config.get("vision_config")
-        if isinstance(vision, dict):
-            for key in LIMITS.keys() & vision.keys():
-                whole(vision, key, LIMITS[key])
-    except ValueError as error:
-        raise CheckpointError(f"{request.config_file}: {error}") from None
+    settings(request)
 
 
 def load_diffusion_gemma(request: Request) -> LoadedModel:
@@ -158,6 +147,10 @@ def load_diffusion_gemma(request: Request) -> LoadedModel:
         raise CheckpointError(f"{request.config_file}: bos_token_id must be a token, not {brief(first)}")
     tokenizer, source = model_tokenizer(request.folder, request.tokenizer, text.vocab_size, SPARE_ROWS)
     denoiser = DiffusionGemmaDenoiser(network, first)
+    try:
+        denoiser.head.logits(denoiser.hidden(torch.zeros(1, 1, dtype=torch.int64, device=denoiser.device), T_ANY)[0])
+    except Exception as error:
+        raise CheckpointError(f"{request.config_file}: the network does not run ({_said(error)})") from None
     canvas = denoiser.max_length
     info = ModelInfo(
         name=request.name,
@@ -181,8 +174,8 @@ def load_diffusion_gemma(request: Request) -> LoadedModel:
 
 
 def _network(request: Request) -> tuple[Any, dict[str, Tensor]]:
-    """The network, and the stored tensors but for those of pictures. Raises CheckpointError."""
-    stored = stored_tensors(request.folder)
+    """The network of text, and its stored tensors. Raises CheckpointError."""
+    stored = {n: tensor for n, tensor in stored_tensors(request.folder).items() if not n.startswith(UNUSED)}
     names = _check(request, stored)
     given = load_tensors(stored, torch.device("cpu"), request.dtype)
     for among in names:
@@ -193,7 +186,7 @@ def _network(request: Request) -> tuple[Any, dict[str, Tensor]]:
     network = _spread(request, stored, dtype) if request.spread and _has_accelerate() else _plain(request, given, dtype)
     if network.lm_head.weight.device.type == "meta":
         raise CheckpointError(f"{request.folder}: its head does not fit on a device; give --device cpu")
-    return network, {name: tensor for name, tensor in given.items() if not name.startswith(UNUSED)}
+    return network, given
 
 
 def _plain(request: Request, given: dict[str, Tensor], dtype: torch.dtype) -> Any:
@@ -220,6 +213,8 @@ def _spread(request: Request, stored: Mapping[str, Stored], dtype: torch.dtype) 
         offload_folder=str(offloaded),
         use_safetensors=True,
         local_files_only=True,
+        # Those of pictures are another tower's; `_built` looks at the rest.
+        ignore_mismatched_sizes=True,
     )
     # What is read from disk is read through these links.
     network.uddm_audit_files = folder
@@ -239,7 +234,8 @@ def _built(request: Request, dtype: torch.dtype, path: str | None, **how: Any) -
         )
     except Exception as error:
         raise CheckpointError(f"{request.folder}: transformers cannot load it ({_said(error)})") from None
-    odd = next((str(name) for kind in ("missing_keys", "mismatched_keys") for name in told[kind]), None)
+    lacking = [*told["missing_keys"], *(odd if isinstance(odd, str) else odd[0] for odd in told["mismatched_keys"])]
+    odd = next((name for name in lacking if not name.startswith(UNUSED)), None)
     if odd is not None:
         raise CheckpointError(f"{request.folder}: tensor {brief(odd)} is missing or of another shape")
     return network
@@ -270,26 +266,29 @@ def _check(request: Request, stored: Mapping[str, Stored]) -> list[list[str]]:
     names: dict[int, list[str]] = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)
-    missing = [among[-1] for among in names.values() if not stored.keys() & set(among)]
+    wanted = [among for among in names.values() if not among[0].startswith(UNUSED)]
+    missing = [among[-1] for among in wanted if not stored.keys() & set(among)]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise CheckpointError(f"{request.folder}: tensor {brief(min(missing))} is missing{more}")
-    return list(names.values())
+    return wanted
 
 
 def _class(request: Request) -> tuple[Any, Any]:
-    """transformers' class and its configuration of the folder. Raises CheckpointError."""
+    """transformers' class, and its configuration with what makes the network of text alone. Raises CheckpointError."""
     try:
-        from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+        from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion, Gemma4VisionConfig
         from transformers.utils import logging
     except ImportError:
         raise CheckpointError(f"{request.name}: DiffusionGemma needs transformers 5.11 or newer") from None
     # What a person should know is in what this program says.
     logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    logging.set_verbosity(SILENT)
+    text, more = settings(request)
     try:
-        plain = {key: value for key, value in request.config.items() if key not in ("auto_map", "dtype")}
-        return DiffusionGemmaForBlockDiffusion, DiffusionGemmaConfig(**copy.deepcopy(plain))
+        # Pictures are never looked at: the smallest tower that the class takes stands in for the model's.
+        config = DiffusionGemmaConfig(text_config=text, vision_config=Gemma4VisionConfig(**TOWER), **more)
+        return DiffusionGemmaForBlockDiffusion, config
     except Exception as error:
         raise CheckpointError(f"{request.config_file}: no such network ({_said(error)})") from None
 

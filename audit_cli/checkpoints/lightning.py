@@ -35,12 +35,15 @@ PREFIXES = ("diffusion.model.", "backbone.", "_orig_mod.", "module.")
 # Of a teacher that a student was distilled from, of metrics, and constants.
 LEFT_OUT = ("teacher", "metrics.", "train_metrics.", "valid_metrics.", "test_metrics.")
 CONSTANTS = ("inv_freq", "limiting_distribution")
-# The names that stand in the pickles that training writes.
+# The names that stand in the pickles that training writes: of classes, and of the few functions that build tensors.
 ORDINARY = re.compile(
     r"builtins\.(dict|set|frozenset|list|tuple|int|long|float|complex|str|unicode|bytes|bytearray|bool|slice|object)"
-    r"|_codecs\.encode|copyreg\._reconstructor|torch\.\w+"
-    r"|(collections|omegaconf|typing|tokenizers|transformers|numpy|hydra|pathlib|enum|datetime|argparse"
-    r"|lightning\w*|pytorch_lightning|torch\.(_utils|storage|_tensor|nn|optim))\..+"
+    r"|_codecs\.encode|copyreg\._reconstructor|collections\.(OrderedDict|defaultdict|deque|Counter)|typing\.Any"
+    r"|torch\.(\w+Storage|device|dtype|Size|Tensor|b?float\w*|half|double|u?int\w*|long|short|bool)"
+    r"|torch\._utils\._rebuild_(tensor|tensor_v2|parameter)|torch\.storage\.(Typed|Untyped)Storage"
+    r"|numpy\.(dtype|ndarray|_?core\.multiarray\.(scalar|_reconstruct))|argparse\.Namespace"
+    r"|pathlib\.(Posix|Windows|Pure\w*)?Path"
+    r"|(omegaconf|tokenizers|transformers|lightning|lightning_fabric|pytorch_lightning)(\.[a-z]\w*)*\.[A-Z]\w*"
 )
 WIDEST_MLP = 64
 LONGEST_NAME = 512

@@ -1,5 +1,7 @@
 """What loading a checkpoint gives: a denoiser, its tokenizer, how a text becomes a row, and provenance."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 
 from audit_cli.checkpoints.errors import Untokenizable
@@ -110,6 +112,15 @@ class LoadedModel:
     # What a person should know of how it was loaded, a sentence each.
     notes: tuple[str, ...] = ()
     memory: Memory = field(default_factory=Memory, compare=False)
+
+    @property
+    def network_sha256(self) -> str:
+        """A hash of what makes answers out of the weights: the network's configuration, its head, noise and law."""
+        net, head = self.denoiser, self.denoiser.head
+        made = [type(net).__name__, repr(getattr(getattr(net, "network", None), "config", None)), repr(net.schedule)]
+        made += [str(net.law), repr((head.scale, head.soft_cap, head.forbidden)), repr(self.sampling)]
+        made += [str(net.vocab_size), str(net.max_length), str(len(net.noise_tokens)), self.info.precision]
+        return hashlib.sha256(json.dumps(made).encode()).hexdigest()
 
     def in_whole_rows(self) -> "LoadedModel":
         """The same model, whose rows are corrupted and measured with all that surrounds the text in them."""

@@ -50,7 +50,7 @@ def command(
         session.note(f"{model}: {note}")
     typer.echo(for_terminal(f"wrote {output}, {done.info.family} with the {done.info.backbone} backbone"))
     for file in sorted(output.iterdir()):
-        typer.echo(f"  {file.name:18} {file.stat().st_size:>16,} bytes")
+        typer.echo(f"  {for_terminal(file.name):18} {file.stat().st_size:>16,} bytes")
     typer.echo(f"parameters  {done.info.parameters:,}")
     default = f" and {done.sets[1]}; by default {done.info.weights}" if len(done.sets) > 1 else ""
     typer.echo(f"weights     {done.sets[0]}{default}, sha256 {done.info.weights_sha256}")

@@ -109,8 +109,10 @@ def note(message: str) -> None:
 
 def cache_folder() -> Path | None:
     """Where facts about weights are kept between runs; None where nobody has a home."""
+    given = Path(os.environ.get("XDG_CACHE_HOME") or ".")
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uddm-audit"
+        # A relative one is invalid, and not followed.
+        return (given if given.is_absolute() else Path.home() / ".cache") / "uddm-audit"
     except RuntimeError:
         return None
 

@@ -35,17 +35,14 @@ def check_law(
     denoiser: Denoiser, seed: int, texts: Sequence[Sequence[int]] = (), probes: int = PROBES
 ) -> LawCheckResult:
     """The law check on random rows, and on rows of `texts` where there are any: the larger median counts."""
-    rng = np.random.default_rng(seed)
-    support = denoiser.noise_tokens.cpu().numpy()
-    length = min(denoiser.max_length, max((len(text) for text in texts), default=denoiser.max_length), 128)
-    medians = [_median_contrast(denoiser, rng.choice(support, (probes, length)), rng)]
-    by_length: dict[int, list[Sequence[int]]] = {}
-    # Few texts are probed in many places: a median over two probes says nothing.
-    for text in islice(cycle(texts), probes if texts else 0):
-        by_length.setdefault(len(text), []).append(text)
-    contrasts = [_contrasts(denoiser, np.array(group), rng) for group in by_length.values()]
-    if contrasts:
-        medians.append(float(np.median(np.concatenate(contrasts))))
+    medians = [random_contrast(denoiser, seed, probes)]
+    if texts:
+        medians.append(text_contrast(denoiser, seed, texts, probes))
+    return law_of(medians, probes)
+
+
+def law_of(medians: Sequence[float], probes: int = PROBES) -> LawCheckResult:
+    """What median contrasts say together. Raises FloatingPointError where one is no number."""
     contrast = max(medians, key=abs)
     if not np.isfinite(medians).all():
         raise FloatingPointError("the network's logits are not finite")
@@ -54,6 +51,24 @@ def check_law(
     else:
         check = LawCheck.CONTRADICTED if abs(contrast) > CONTRADICTED_ABOVE else LawCheck.LEAKS
     return LawCheckResult(contrast, check, probes)
+
+
+def random_contrast(denoiser: Denoiser, seed: int, probes: int = PROBES) -> float:
+    """The median contrast on rows of random tokens."""
+    rng = np.random.default_rng(seed)
+    support = denoiser.noise_tokens.cpu().numpy()
+    return _median_contrast(denoiser, rng.choice(support, (probes, min(denoiser.max_length, 128))), rng)
+
+
+def text_contrast(denoiser: Denoiser, seed: int, texts: Sequence[Sequence[int]], probes: int = PROBES) -> float:
+    """The median contrast on rows of texts."""
+    rng = np.random.default_rng(seed)
+    by_length: dict[int, list[Sequence[int]]] = {}
+    # Few texts are probed in many places: a median over two probes says nothing.
+    for text in islice(cycle(texts), probes):
+        by_length.setdefault(len(text), []).append(text)
+    contrasts = [_contrasts(denoiser, np.array(group), rng) for group in by_length.values()]
+    return float(np.median(np.concatenate(contrasts)))
 
 
 def _median_contrast(denoiser: Denoiser, rows: np.ndarray, rng: np.random.Generator) -> float:

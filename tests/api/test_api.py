@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import audit_cli
@@ -317,3 +318,20 @@ def test_the_promised_names_are_the_typed_ones():
 def test_a_seed_is_a_whole_number(memorizing, seed):
     with pytest.raises(ValueError, match="seed must be a whole number"):
         audit_cli.entropy(memorizing, ["a"], seed=seed)
+
+
+def test_a_candidate_without_a_name_gets_one(model):
+    given = [audit_cli.Candidate(text="in the beginning"), audit_cli.Candidate(text="was", prompt="the word ")]
+    found = list(audit_cli.entropy(model, given))
+    assert [(r.candidate.source, r.candidate.line, r.candidate.id) for r in found] == [
+        ("text", 1, "text:1"),
+        ("text", 2, "text:2"),
+    ]
+    assert [r.tokens for r in found] == [16, 3]
+
+
+def test_precision_is_given_by_name_or_type():
+    for dtype in ("bfloat16", torch.bfloat16):
+        assert audit_cli.load(EXAMPLES / "memorizing", dtype=dtype).info.precision == "bfloat16"
+    with pytest.raises(ValueError, match="float32, bfloat16, float16, not float64"):
+        audit_cli.load(EXAMPLES / "memorizing", dtype=torch.float64)

@@ -80,7 +80,8 @@ def test_the_law_is_checked_once_a_model_and_set_of_texts():
     checked_law(model, 1, TEXTS)
     checked_law(model, 0, TEXTS[:2])
     checked_law(replace(model, info=replace(model.info, weights_sha256="other")), 0, TEXTS)
-    assert len(calls) == 4 * spent
+    # Random rows are the same whatever the texts are.
+    assert len(calls) == 4 * spent - spent // 2
 
 
 def test_a_familys_own_dynamics_is_the_default():

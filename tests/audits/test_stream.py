@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(memorizing, redaction
     kept = [count for count, _ in spent]
     assert kept == sorted(kept) and kept[0] > 0
     # The last run did not measure again what the others had filed.
-    counted = replace(memorizing, denoiser=Evaluations(memorizing.denoiser))
+    counted = replace(memorizing, denoiser=Evaluations(memorizing.denoiser), memory=Memory())
     report_basins(basins_audit(counted, candidates, Comparison(heldout), QUICK), redaction)
     assert spent[-1][1] < counted.denoiser.rows
 
@@ -99,7 +99,7 @@ def test_texts_that_were_added_do_not_undo_what_was_measured(memorizing, redacti
     report_entropy(
         entropy_audit(memorizing, texts("candidates.txt", 8), Comparison(), settings, journal=journal), redaction
     )
-    counted = replace(memorizing, denoiser=Evaluations(memorizing.denoiser))
+    counted = replace(memorizing, denoiser=Evaluations(memorizing.denoiser), memory=Memory())
     more = texts("candidates.txt", 9)[::-1]
     report = report_entropy(entropy_audit(counted, more, Comparison(), settings, journal=journal), redaction)
     again = audit_entropy(memorizing, more, None, settings, redaction)

@@ -1,5 +1,7 @@
 """The pages of a Parquet chunk are walked before Arrow takes the memory that they claim."""
 
+import time
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,7 +28,7 @@ def page(uncompressed, compressed, values, kind=5):
 
 
 def walk(content, values=10, size=100):
-    check_pages(Chunk(("text",), False, values, size, 0, len(content)), lambda at, n: content[at : at + n])
+    check_pages([Chunk(("text",), False, values, size, 0, len(content))], lambda at, n: content[at : at + n])
 
 
 def test_pages_within_what_the_chunk_claims_are_walked():
@@ -58,7 +60,32 @@ def test_pages_that_claim_more_are_refused(content):
 @pytest.mark.parametrize("content", [b"", b"\x15", page(60, 1, 5)[:3], b"\x00", b"\xff" * 40, page(60, 1, 5) + b"\x1c"])
 def test_damaged_headers_raise_what_damaged_footers_do(content):
     with pytest.raises((ValueError, IndexError, KeyError, TypeError)):
-        check_pages(Chunk(("text",), False, 10, 100, 0, 1 << 20), lambda at, n: content[at : at + n])
+        check_pages([Chunk(("text",), False, 10, 100, 0, 1 << 20)], lambda at, n: content[at : at + n])
+
+
+def test_pages_are_counted_over_all_chunks():
+    empty = page(0, 0, 0)
+    half = empty * (MAX_PAGES // 2 + 1)
+    chunks = [Chunk(("text",), False, 1, 1, i * len(half), (i + 1) * len(half)) for i in range(2)]
+    with pytest.raises(ValueError, match="more pages"):
+        check_pages(chunks, lambda at, n: (half + half)[at : at + n])
+
+
+def test_chunks_lie_side_by_side():
+    content = page(40, 12, 10)
+    for start, stop in ((0, len(content)), (len(content) - 1, 2 * len(content)), (30, 20)):
+        one = Chunk(("text",), False, 10, 100, 0, len(content))
+        with pytest.raises(ValueError, match="over each other"):
+            check_pages([one, Chunk(("id",), False, 10, 100, start, stop)], lambda at, n: content[at : at + n])
+
+
+def test_a_header_of_a_thousand_values_is_none():
+    """A list of small numbers in a field that nobody knows: read again and again it would take hours."""
+    long_list = bytes([9 << 4 | 9, 15 << 4 | 5]) + b"\x90\x4e" + b"\x02" * 10_000
+    start = time.process_time()
+    with pytest.raises(ValueError, match="too much"):
+        walk(long_list + page(40, 12, 10))
+    assert time.process_time() - start < 1
 
 
 def test_a_forged_size_in_a_file_takes_no_memory(tmp_path):

@@ -246,16 +246,55 @@ def changed(folder, **values):
         ({"text_config__num_hidden_layers": 3, "text_config__layer_types": None}, "missing|no such network"),
         ({"text_config__hidden_size": 32}, "shape|missing"),
         ({"text_config__vocab_size": "many"}, "vocab_size"),
-        ({"text_config__hidden_activation": "__import__"}, "no such network"),
+        ({"text_config__hidden_activation": "__import__"}, "hidden_activation"),
         ({"text_config__bos_token_id": 99}, "bos_token_id|no such network"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
-        ({"vision_config__num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"text_config__quantization_config": {"quant_method": "fp8", "dequantize": True}}, "quantised"),
+        ({"vision_config__quantization_config": {}}, "quantised"),
+        ({"text_config__final_logit_softcapping": "x"}, "final_logit_softcapping"),
+        ({"text_config__final_logit_softcapping": 0}, "final_logit_softcapping"),
+        ({"text_config__top_k_experts": -1}, "top_k_experts"),
+        ({"text_config__top_k_experts": 4}, "top_k_experts"),
+        ({"text_config__sliding_window": 0}, "sliding_window"),
+        ({"text_config__rms_norm_eps": 1e308}, "rms_norm_eps"),
+        ({"text_config__layer_types": ["full_attention"]}, "layer_types"),
+        ({"text_config__layer_types": ["full_attention", ["x"]]}, "layer_types"),
+        ({"text_config__rope_parameters": {"full_attention": {"rope_type": "dynamic"}}}, "rope_type"),
+        ({"text_config__rope_parameters": {"full_attention": {"rope_theta": "x"}}}, "rope_theta"),
+        ({"text_config__rope_parameters": []}, "rope_parameters"),
+        ({"text_config__per_layer_config": {"9": {}}}, "per_layer_config"),
+        ({"text_config__per_layer_config": {"1": {"evil": 1}}}, "per_layer_config"),
+        ({"text_config__attention_bias": "yes"}, "attention_bias"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings"),
     ],
 )
 def test_a_damaged_configuration_is_refused(folder, values, message):
     changed(folder, **values)
     with pytest.raises(CheckpointError, match=message):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "tower",
+    [
+        {"model_type": "blip_vision_model", "auto_map": {"AutoModel": "evil.Evil"}, "hidden_size": 16},
+        {"model_type": "gpt_neo", "max_position_embeddings": 10**6},
+        {"model_type": "detr", "backbone": "somebody/elses", "use_timm_backbone": False},
+        {"num_labels": 10**9},
+        None,
+        "a tower",
+    ],
+)
+def test_what_stands_in_for_pictures_is_never_looked_at(folder, tower, tmp_path, capfd):
+    """transformers would ask whether to run its code, fetch it, or take memory for it."""
+    whole = load_model(folder)
+    changed(folder, vision_config=tower, auto_map={"AutoConfig": "evil.Evil"}, sub_configs="\x1b]0;title\x07")
+    changed(folder, text_config__num_labels=10**9, text_config__attn_implementation="kernels-community/evil")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
+    loaded = load_model(folder)
+    assert loaded.info == whole.info
+    assert not (tmp_path / "canary").exists()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_missing_weights_are_refused_and_never_drawn(folder):
