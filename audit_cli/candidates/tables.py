@@ -155,7 +155,8 @@ def _header(record: Record | None, label: str, delimiter: str, column: str | Non
 
 def _columns(names: list[str], delimiter: str) -> str:
     """What the columns are, and what to do."""
-    if not all(COLUMN_NAME.fullmatch(name) for name in names):
+    # A line of one word is no header that anybody can tell from a text: a list of passwords is such a file.
+    if len(names) == 1 or not all(COLUMN_NAME.fullmatch(name) for name in names):
         other = next((c for c in ("\t", ";", ",", "|") if c != delimiter and c in names[0]), None)
         guess = f"; the separator may be {other!r} instead of {delimiter!r}" if other else ""
         return (

@@ -161,3 +161,13 @@ def test_what_the_csv_module_writes_is_read_as_it_was_written(tmp_path_factory, 
     found = list(open_texts([path]))
     assert [c.text for c in found] == [text for text, _ in rows]
     assert [place(c) for c in found] == sorted({place(c) for c in found})
+
+
+@pytest.mark.parametrize("word", ["hunter2", "Geheimnis", "content"])
+def test_a_first_line_of_one_word_may_be_a_text_and_is_not_shown(tmp_path, word):
+    path = tmp_path / "passwords.csv"
+    path.write_text(f"{word}\nletmein\n")
+    with pytest.raises(CandidateError) as told:
+        list(open_texts([path]))
+    assert word not in str(told.value)
+    assert "--text-column" in str(told.value)
