@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audit_cli.audits import BasinSettings, EntropySettings
 from audit_cli.audits.law import checked_law, clean_look, sampler_for
 from audit_cli.checkpoints.loaded import Layout, LoadedModel, Sampling
+from audit_cli.checkpoints.memory import Memory
 from audit_cli.diffusion.denoiser import Law, predict
 from audit_cli.diffusion.samplers import Ancestral, OneShot, PosteriorArgmax
 from audit_cli.diffusion.schedules import Linear, time_at_level
 from audit_cli.probes.entropy import EntropyProbe
 from audit_cli.probes.law_check import SOUND_LEVELS, sound_time
-from audit_cli.records import Candidate, ModelInfo, Row
+from audit_cli.records import Candidate, LawCheck, ModelInfo, Row
 from tests.exact import ExactDenoiser
 
 # Every token is possible everywhere: of what is impossible no law says anything.
@@ -93,3 +95,44 @@ def test_a_familys_own_dynamics_is_the_default():
     assert sampler_for(without, "one-shot", None) == OneShot()
     with pytest.raises(ValueError, match="last prediction"):
         sampler_for(model, "entropy-bound", None)
+
+
+def test_settings_say_what_is_done():
+    model = loaded(ExactDenoiser(TEXTS, 5))
+    paper = BasinSettings(protocol="paper").settled(model)
+    assert (paper.restarts, paper.steps, paper.sampler) == (1, 1000, "ancestral")
+    assert paper.levels == pytest.approx((0.04995, 0.0999, 0.24975, 0.4995, 0.999))
+    assert paper.settled(model) == paper
+    own = BasinSettings(sampler="attractor").settled(model)
+    assert (own.restarts, own.steps, own.sampler) == (8, None, "attractor")
+    for name in ("attractor", "one-shot"):
+        assert BasinSettings(sampler=name, protocol="paper").settled(model).steps is None
+        with pytest.raises(ValueError, match="takes no steps"):
+            BasinSettings(sampler=name, steps=4).settled(model)
+
+
+def test_the_papers_protocol_is_for_the_leave_one_out_law():
+    model = loaded(ExactDenoiser(TEXTS, 5, Law.POSTERIOR))
+    for settings in (BasinSettings(protocol="paper"), EntropySettings(protocol="paper")):
+        with pytest.raises(ValueError, match="leave-one-out law"):
+            settings.settled(model)
+
+
+def test_what_was_found_on_texts_is_not_written_down(tmp_path):
+    model = replace(loaded(ExactDenoiser(TEXTS, 5)), memory=Memory(tmp_path))
+    checked_law(model, 0)
+    before = sorted(file.name for file in tmp_path.iterdir())
+    assert len(before) == 1
+    checked_law(model, 0, TEXTS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+def test_one_network_does_not_answer_for_another_with_its_weights(tmp_path):
+    first = replace(loaded(ExactDenoiser(TEXTS, 5)), memory=Memory(tmp_path))
+    other = replace(loaded(Copying(TEXTS, 5)), memory=Memory(tmp_path))
+    assert first.info == other.info
+    assert first.network_sha256 != other.network_sha256
+    assert checked_law(first, 0).check is LawCheck.CONFIRMED
+    assert checked_law(other, 0).check is LawCheck.CONTRADICTED
+    sharper = replace(first, denoiser=ExactDenoiser(TEXTS, 5, schedule=Linear()))
+    assert sharper.network_sha256 != first.network_sha256

@@ -1,10 +1,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from audit_cli.checkpoints import Untokenizable
 from audit_cli.checkpoints.loaded import Layout
-from audit_cli.checkpoints.tokenizer import load_tokenizer, train_tokenizer
+from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
 from audit_cli.records import Candidate
 
 CHAR = train_tokenizer("char", ["hello world"], "cut", "none")
@@ -63,3 +64,12 @@ def test_padding_is_not_the_candidates_own():
     row = Layout(6, pad_id=0).place(Candidate("f", 1, "f:1", "abc"), (4, 5))
     assert row.tokens == (4, 5, 0, 0, 0, 0)
     assert row.own == (4, 5)
+
+
+def test_the_character_at_fault_is_named_and_not_a_letter_of_a_known_word():
+    """A vocabulary of words: none of their letters is in it."""
+    words = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "cat": 2, "##s": 3}, unk_token="[UNK]"))  # noqa: S106
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    for text, told in (("the cat ☃ cats", "'☃' is not"), ("the ☃cat", "'☃' is not"), ("the cow", "'c' is not")):
+        with pytest.raises(Untokenizable, match=told):
+            TextTokenizer(words).encode(text)
