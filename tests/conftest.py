@@ -26,8 +26,9 @@ def redaction():
 
 @pytest.fixture(autouse=True)
 def _own_key(monkeypatch, tmp_path):
-    """Fingerprints of a test never touch the user's key file."""
+    """A test never touches the user's key file, nor what is remembered of models."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("UDDM_AUDIT_KEY", raising=False)
 
 
