@@ -70,7 +70,7 @@ def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_siz
 
 
 def checked_law(model: LoadedModel, seed: int, texts: Sequence[Sequence[int]] = ()) -> LawCheckResult:
-    """`check_law` of the model: what it says of random rows is remembered between runs, what of texts in this one."""
+    """The law check on random rows, which is remembered between runs, and on rows of `texts`, in this one only."""
 
     def recalled(find: Callable[[], float], *more: object) -> float:
         decided_by = [*_of(model), seed, *more]

@@ -305,13 +305,12 @@ def _loop(request: Request) -> EntropyBound:
     found = {"bound": sampler.get("entropy_bound") if isinstance(sampler, dict) else None}
     found |= {"t_min": given.get("t_min"), "t_max": given.get("t_max"), "confidence": given.get("confidence_threshold")}
     try:
-        reals = {key: real(found, key) for key, value in found.items() if value is not None}
-        steps = given.get("max_denoising_steps")
-        wholes = {} if steps is None else {"steps": whole(given, "max_denoising_steps", MOST_STEPS)}
-        loop = EntropyBound(**reals, **wholes)  # type: ignore[arg-type]
-        stability = given.get("stability_threshold")
-        if stability is not None:
-            loop = EntropyBound(loop.steps, loop.bound, loop.t_min, loop.t_max, int(stability), loop.confidence)
+        constants: dict[str, Any] = {key: real(found, key) for key, value in found.items() if value is not None}
+        if given.get("max_denoising_steps") is not None:
+            constants["steps"] = whole(given, "max_denoising_steps", MOST_STEPS)
+        if given.get("stability_threshold") is not None:
+            constants["stability"] = int(given["stability_threshold"])
+        loop = EntropyBound(**constants)
         if not (0 < loop.t_min < loop.t_max and loop.bound > 0 and loop.confidence > 0 and loop.stability >= 0):
             raise ValueError("its temperatures and thresholds make no loop")
     except (TypeError, ValueError) as error:

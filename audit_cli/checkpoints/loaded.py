@@ -28,9 +28,9 @@ class Layout:
 
     `max_length` tokens of a text go into a row, between the tokens `before` and `after` it. A prompt stands in front
     of the text, unless the network takes up to `beside` tokens of it beside the row: then also what comes before a
-    window of a long text. `packed` rows of training held several texts between
-    separators: what is longer than a text between two of them has none at all. `whole` rows are corrupted and measured
-    with all that surrounds the text, as the paper's code does.
+    window of a long text. `packed` rows of training held several texts between separators: what is longer than a text
+    between two of them has none at all. `whole` rows are corrupted and measured with all that surrounds the text, as
+    the paper's code does.
     """
 
     max_length: int

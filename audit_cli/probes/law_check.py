@@ -31,18 +31,8 @@ SOUND_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75)
 OWN_TEXTS = 16
 
 
-def check_law(
-    denoiser: Denoiser, seed: int, texts: Sequence[Sequence[int]] = (), probes: int = PROBES
-) -> LawCheckResult:
-    """The law check on random rows, and on rows of `texts` where there are any: the larger median counts."""
-    medians = [random_contrast(denoiser, seed, probes)]
-    if texts:
-        medians.append(text_contrast(denoiser, seed, texts, probes))
-    return law_of(medians, probes)
-
-
 def law_of(medians: Sequence[float], probes: int = PROBES) -> LawCheckResult:
-    """What median contrasts say together. Raises FloatingPointError where one is no number."""
+    """What median contrasts say together: the larger counts. Raises FloatingPointError where one is no number."""
     contrast = max(medians, key=abs)
     if not np.isfinite(medians).all():
         raise FloatingPointError("the network's logits are not finite")

@@ -339,6 +339,8 @@ def test_it_may_be_spread_over_what_there_is(transformers, folder, monkeypatch, 
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/nothing"}))
     whole, spread = load_model(folder), load_model(folder, device="auto")
     assert spread.info == whole.info
+    # Where the files were read from is no part of it: a stopped run could not go on.
+    assert spread.network_sha256 == whole.network_sha256
     canvas = torch.randint(0, V, (5, CANVAS), generator=torch.Generator().manual_seed(0))
     t = torch.full((5,), 0.5, dtype=torch.float64)
     hidden = [prompted(model.denoiser, PROMPT).hidden(canvas, t) for model in (whole, spread)]

@@ -10,12 +10,16 @@ from audit_cli.diffusion.schedules import time_at_level
 from audit_cli.probes import basins
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.entropy import EntropyProbe, longest_run
-from audit_cli.probes.law_check import check_law
+from audit_cli.probes.law_check import law_of, random_contrast, text_contrast
 from audit_cli.probes.samples import generate
 from audit_cli.records import Candidate, LawCheck, Row, Skipped
 from tests.exact import ExactDenoiser
 
 TEXTS = [[0, 1, 2, 3, 4, 0], [1, 1, 2, 2, 3, 3], [4, 3, 2, 1, 0, 4], [0, 0, 0, 0, 0, 1]]
+
+
+def check_law(net, texts=()):
+    return law_of([random_contrast(net, 0), *([text_contrast(net, 0, texts)] if texts else [])])
 
 
 def rows(*texts, stop=None):
@@ -160,10 +164,10 @@ TWENTY = torch.randint(0, 12, (20, 10), generator=torch.Generator().manual_seed(
 @pytest.mark.parametrize("texts", [TEXTS, TWENTY], ids=["few", "many"])
 def test_the_law_check_tells_the_two_laws_apart(texts):
     vocab = 1 + max(max(t) for t in texts)
-    loo = check_law(ExactDenoiser(texts, vocab), 0, texts)
+    loo = check_law(ExactDenoiser(texts, vocab), texts)
     assert loo.check is LawCheck.CONFIRMED
     assert abs(loo.contrast) < 1e-3
-    posterior = check_law(ExactDenoiser(texts, vocab, law=Law.POSTERIOR), 0, texts)
+    posterior = check_law(ExactDenoiser(texts, vocab, law=Law.POSTERIOR), texts)
     assert posterior.check is LawCheck.CONTRADICTED
 
 
@@ -173,7 +177,7 @@ def test_a_network_that_copies_a_little_leaks():
             out = torch.zeros(*tokens.shape, self.vocab_size)
             return out.scatter_(2, tokens[..., None], 0.6)
 
-    leaking = check_law(Copying(TEXTS, 5), 0)
+    leaking = check_law(Copying(TEXTS, 5))
     # The contrast of a network that adds 0.6 to the standing token's logit is 0.6.
     assert leaking.contrast == pytest.approx(0.6, abs=1e-6)
     assert leaking.check is LawCheck.LEAKS
