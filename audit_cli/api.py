@@ -44,12 +44,15 @@ def load(
     device: str | torch.device = "cpu",
     tokenizer: str | Path | None = None,
     dtype: torch.dtype | Literal["float32", "bfloat16", "float16"] | None = None,
+    backend: Literal["fused", "chunked"] | None = None,
 ) -> LoadedModel:
     """The checkpoint at `path` (a folder, a `.ckpt` file, a name on the hub), on a device ("auto": a GPU if there is
     one); of its weights the moving average where there is one. `tokenizer` is a file or folder that takes the place of
-    the checkpoint's own; `dtype` the precision of its matrices: float32, of DiffusionGemma that of its files.
+    the checkpoint's own; `dtype` the precision of its matrices: float32, of DiffusionGemma that of its files; `backend`
+    the kernels: "fused" (Triton, on a GPU), "chunked" (torch), or None for fused ones where they run.
 
-    Raises CheckpointError, which says what was found and what is known, and ValueError on a device that is not there.
+    Raises CheckpointError, which says what was found and what is known, and ValueError on a device that is not there
+    and on a backend that does not run on it.
     On a GPU leave TF32 off, as it is by default: rounded products would change which tokens are drawn.
     """
     precision = None if dtype is None else str(dtype).removeprefix("torch.")
@@ -63,8 +66,9 @@ def load(
             torch.ones(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
+    _require(backend in (None, "fused", "chunked"), f"backend is fused, chunked or None, not {backend!r}")
     kind: Precision = "default" if precision is None else getattr(torch, precision)
-    return load_model(path, weights, where, None if tokenizer is None else Path(tokenizer), kind)
+    return load_model(path, weights, where, None if tokenizer is None else Path(tokenizer), kind, backend)
 
 
 def entropy(

@@ -330,6 +330,8 @@ class RunInfo:
     settings_id: str
     device: str
     precision: str
+    # Which implementation of the kernels.
+    backend: str
     seconds: float
     evaluations: int
 

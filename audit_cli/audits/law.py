@@ -92,7 +92,7 @@ def _sound_time(model: LoadedModel, seed: int) -> float | None:
 
 def _of(model: LoadedModel) -> list[str]:
     """What decides a model's answers."""
-    return [model.info.weights_sha256, model.network_sha256, model.denoiser.device.type]
+    return [model.info.weights_sha256, model.network_sha256, model.denoiser.device.type, model.backend]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def run_info(
         settings_id=settings_id(command, plain, model),
         device=str(model.denoiser.device),
         precision=model.info.precision,
+        backend=model.backend_in_use,
         seconds=seconds,
         evaluations=evaluations,
     )
@@ -45,6 +46,7 @@ def identity(command: str, settings: Any, model: LoadedModel, more: dict[str, ob
         "network": model.network_sha256,
         "tokenizer": model.info.tokenizer_sha256,
         "device": model.denoiser.device.type,
+        "backend": model.backend,
         "version": __version__,
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from uddm_kernels.backend import check as check_backend
 
 from audit_cli.checkpoints import diffusion_gemma, duo, gidd, hub, native, refused, sumi, udlm
 from audit_cli.checkpoints.config_file import brief
@@ -36,18 +37,33 @@ def load_model(
     device: str | torch.device = "cpu",
     tokenizer: Path | None = None,
     dtype: Precision = "default",
+    backend: str | None = None,
 ) -> LoadedModel:
     """Load the checkpoint at `path`: a folder, a Lightning file, or a name on the hub.
 
     `weights` is `raw`, `ema` or None, the family's default; `tokenizer` a file or folder that takes the place of the
     checkpoint's own. Matrices are held as `dtype`, everything else as float32; None keeps all as the files have it.
     By default it is float32, but for what is too large for that. `device` "auto" is a GPU if there is one, and all of
-    them for what is too large for one.
+    them for what is too large for one. `backend` names the implementation of the kernels, None the best there is.
     Code that a checkpoint brings along (`auto_map`) never runs. Raises CheckpointError, which says what was found and
-    what is known.
+    what is known, and ValueError on a backend that does not run on the device.
     """
     where = best_device() if device == AUTO else torch.device(device)
-    spread = device == AUTO
+    check_backend(backend, where)
+    loaded = _load(path, weights, where, tokenizer, dtype, device == AUTO)
+    denoiser = loaded.denoiser
+    denoiser.head = replace(denoiser.head, backend=backend)
+    return loaded
+
+
+def _load(
+    path: str | Path,
+    weights: str | None,
+    where: torch.device,
+    tokenizer: Path | None,
+    dtype: Precision,
+    spread: bool,
+) -> LoadedModel:
     local = Path(path)
     name = None if local.exists() else _hub_name(str(path))
     if name is None:

@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 
+from uddm_kernels.backend import choose, in_use
+
 from audit_cli.checkpoints.errors import Untokenizable
 from audit_cli.checkpoints.memory import Memory
 from audit_cli.checkpoints.tokenizer import PAD, SEPARATOR, TextTokenizer
@@ -121,6 +123,18 @@ class LoadedModel:
         made += [str(net.law), repr((head.scale, head.soft_cap, head.forbidden)), repr(self.sampling)]
         made += [str(net.vocab_size), str(net.max_length), str(len(net.noise_tokens)), self.info.precision]
         return hashlib.sha256(json.dumps(made).encode()).hexdigest()
+
+    @property
+    def backend(self) -> str:
+        """The implementation of the kernels that measurements are made with."""
+        head = self.denoiser.head
+        return head.backend or choose(head.weight, head.bias)
+
+    @property
+    def backend_in_use(self) -> str:
+        """`backend`, and which kernels it could not run here."""
+        head = self.denoiser.head
+        return in_use(head.weight, head.bias, backend=head.backend)
 
     def in_whole_rows(self) -> "LoadedModel":
         """The same model, whose rows are corrupted and measured with all that surrounds the text in them."""

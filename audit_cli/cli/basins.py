@@ -88,6 +88,7 @@ def command(
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
     dtype: options.DtypeOption = None,
+    backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
     """Is [bold]this text[/bold] stored in that model? Corrupt it, run the reverse process, count what comes back.

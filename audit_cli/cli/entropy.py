@@ -77,6 +77,7 @@ def command(
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
     dtype: options.DtypeOption = None,
+    backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
     """Does the model memorize or generalize? And which texts does it know too well?

@@ -24,6 +24,12 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+class Backend(StrEnum):
+    AUTO = "auto"
+    FUSED = "fused"
+    CHUNKED = "chunked"
+
+
 class Protocol(StrEnum):
     DEFAULT = "default"
     PAPER = "paper"
@@ -128,6 +134,9 @@ DtypeOption = Annotated[
     option(COMPUTE, "Of its matrices: float32, bfloat16, float16.", "--dtype", metavar="TYPE", show_default="float32"),
 ]
 Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1, auto.", "--device", metavar="NAME", show_default=True)]
+BackendOption = Annotated[
+    Backend, option(COMPUTE, "Kernels: fused (on a GPU), chunked.", "--backend", metavar="NAME", show_default=True)
+]
 BatchSize = Annotated[
     int | None,
     number(COMPUTE, "Texts at once; decides no result.", "--batch-size", show_default="by length"),

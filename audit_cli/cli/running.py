@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import typer
+from uddm_kernels.backend import check as check_backend
 
 from audit_cli.audits import Comparison, Journal, Slot
 from audit_cli.audits.comparison import Texts as AnyTexts
@@ -20,7 +21,7 @@ from audit_cli.candidates import Texts
 from audit_cli.checkpoints import AUTO, CheckpointError, LoadedModel, Precision, best_device, load_model
 from audit_cli.checkpoints.memory import Memory
 from audit_cli.cli import session
-from audit_cli.cli.options import Dtype, Unit, Weights
+from audit_cli.cli.options import Backend, Dtype, Unit, Weights
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports.files import Output, WriteError, write_report
@@ -45,6 +46,7 @@ class Request:
     tokenizer: Path | None = None
     device: str = "cpu"
     dtype: Dtype | None = None
+    backend: Backend = Backend.AUTO
     show_text: ShowText | None = None
     unit: Unit = Unit.NATS
     show_all: bool = False
@@ -58,7 +60,7 @@ class Request:
 
 # What is taken from the command line as it is.
 ASKED = (
-    *("model", "reference_model", "weights", "tokenizer", "device", "dtype"),
+    *("model", "reference_model", "weights", "tokenizer", "device", "dtype", "backend"),
     *("show_text", "unit", "show_all", "quiet", "restart", "dry_run", "fail_on", "exit_zero", "strict"),
 )
 Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit[Any]]
@@ -66,7 +68,7 @@ Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit
 
 def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
     """Load, measure, judge, write, print, and exit with the code of what was found."""
-    model = load(request.model, request.weights, request.device, request.tokenizer, request.dtype, request.prefer_raw)
+    model = _load(request, request.model, request.weights, request.prefer_raw)
     comparison = Comparison(request.heldout, request.twins, request.slot, _reference(request, model))
     shown = session.redaction(request.show_text)
     texts: AnyTexts = () if request.texts is None else request.texts
@@ -114,23 +116,28 @@ def load(
     tokenizer: Path | None = None,
     dtype: Dtype | None = None,
     prefer_raw: bool = False,
+    backend: Backend = Backend.AUTO,
 ) -> LoadedModel:
     """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named.
 
     What a person should know of it is told, a line each.
     """
-    where: str | torch.device = usable_device(device)
-    if device == AUTO:
-        where = AUTO
+    usable = usable_device(device)
+    where: str | torch.device = AUTO if device == AUTO else usable
+    kernels = None if backend is Backend.AUTO else str(backend)
+    try:
+        check_backend(kernels, usable)
+    except ValueError as error:
+        session.fail(f"--backend {backend}: {error}", session.USAGE)
     # float32 products at full precision: rounded ones would change which tokens are drawn.
     torch.backends.cuda.matmul.allow_tf32 = False
     loaded = None
     kind: Precision = "default" if dtype is None else getattr(torch, str(dtype))
     if weights is None and prefer_raw:
         with contextlib.suppress(CheckpointError):
-            loaded = load_model(path, "raw", where, tokenizer, kind)
+            loaded = load_model(path, "raw", where, tokenizer, kind, kernels)
     without_raw = loaded is None and weights is None and prefer_raw
-    loaded = loaded or load_model(path, None if weights is None else str(weights), where, tokenizer, kind)
+    loaded = loaded or load_model(path, None if weights is None else str(weights), where, tokenizer, kind, kernels)
     if without_raw:
         kinds = f"there are no raw weights, which the paper measured; these are {loaded.info.weights}"
         session.note(f"note: {path}: {kinds}")
@@ -139,12 +146,16 @@ def load(
     return replace(loaded, memory=Memory(session.cache_folder()))
 
 
+def _load(request: Request, path: Path, weights: Weights | None = None, prefer_raw: bool = False) -> LoadedModel:
+    return load(path, weights, request.device, request.tokenizer, request.dtype, prefer_raw, request.backend)
+
+
 def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
     """The reference model, if one was given and can be compared token by token."""
     path = request.reference_model
     if path is None:
         return None
-    reference = load(path, None, request.device, request.tokenizer, request.dtype)
+    reference = _load(request, path)
     if reference.info.tokenizer_sha256 != model.info.tokenizer_sha256:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
     if reference.info.vocab_size != model.info.vocab_size:

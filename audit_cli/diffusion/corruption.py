@@ -83,16 +83,17 @@ def corrupted_starts(
 def _corrupt_once(
     denoiser: Denoiser, starts: Starts, rows: Tensor, share: Tensor, draw: Tensor, attempt: int
 ) -> Tensor:
-    device = starts.tokens.device
+    device, backend = starts.tokens.device, denoiser.head.backend
     u, v = keyed_uniforms(
         starts.key[rows][:, None, :],
         draw[rows][:, None],
         torch.zeros((), dtype=torch.int64, device=device),
         torch.tensor(attempt, device=device),
         torch.arange(starts.tokens.shape[1], device=device),
+        backend,
     )
-    clean = starts.clean[rows]
-    return corrupt(clean, share[rows][:, None].expand_as(u), u, v, denoiser.noise_tokens, starts.free[rows])
+    levels = share[rows][:, None].expand_as(u)
+    return corrupt(starts.clean[rows], levels, u, v, denoiser.noise_tokens, starts.free[rows], backend)
 
 
 def noise_starts(denoiser: Denoiser, count: int, length: int, seed: int, first: int = 0) -> Starts:
@@ -109,6 +110,7 @@ def noise_starts(denoiser: Denoiser, count: int, length: int, seed: int, first: 
         torch.zeros((), dtype=torch.int64, device=device),
         torch.zeros((), dtype=torch.int64, device=device),
         torch.arange(length, device=device),
+        denoiser.head.backend,
     )
     support = denoiser.noise_tokens
     tokens = support[(v * support.shape[0]).long()]

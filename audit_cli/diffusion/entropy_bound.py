@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
-from uddm_kernels import keyed_uniforms
+from uddm_kernels import keyed_uniforms, logit_stats
 from uddm_kernels.linear_stats.chunked import row_blocks
-from uddm_kernels.logit_stats.chunked import logit_stats
 from uddm_kernels.uniform_step.chunked import inverse_cdf
 
 from audit_cli.diffusion.corruption import Starts
@@ -89,6 +88,7 @@ class EntropyBound:
                 starts.level[at][:, None],
                 torch.tensor(self.steps - step, device=rows.device),
                 torch.arange(canvas.shape[1], device=rows.device),
+                denoiser.head.backend,
             )
             entropy, best, drawn, soft = _look(denoiser, hidden, temperature, u)
             best = torch.where(free, best, canvas)
@@ -123,7 +123,7 @@ def _look(
     for part in row_blocks(flat.shape[0], denoiser.vocab_size):
         logits = denoiser.head.logits(flat[part]) / temperature
         law = torch.softmax(logits, dim=1)
-        stats = logit_stats(logits, overwrite=True)
+        stats = logit_stats(logits, backend=denoiser.head.backend, overwrite=True)
         if bool(torch.isnan(stats.entropy).any()):
             raise FloatingPointError("the network's logits are not finite")
         drawn = inverse_cdf(law, u.reshape(-1)[part])

@@ -12,14 +12,12 @@ from typing import ClassVar, Protocol
 import torch
 from jaxtyping import Int64
 from torch import Tensor
-from uddm_kernels import jump_bound, keyed_uniforms, uniform_step
+from uddm_kernels import uniform_step
 
 from audit_cli.diffusion.corruption import Starts
-from audit_cli.diffusion.denoiser import Denoiser, Law, copy_log_odds, predict
+from audit_cli.diffusion.denoiser import Denoiser, Law, predict
+from audit_cli.diffusion.plan import planned
 from audit_cli.diffusion.schedules import T_MIN, alpha_at
-
-# Random numbers drawn at once, and positions whose statistics are held at once.
-NUMBERS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,9 @@ class Ancestral:
     """The ancestral sampler, thinned exactly: no prediction is made where no number asks for one.
 
     Since a jump's probability is bounded without the network (`uddm_kernels.uniform_step`) and the numbers are
-    keyed, all candidates for a jump are known before a trajectory starts. A step of a sequence without candidates
-    costs nothing; in the others the head sees the candidates' rows only. Trajectories run each at their own time,
-    so that the batch is always full. `thin=False` computes everything, with the same result.
+    keyed, all candidates for a jump are known before a trajectory starts (`plan`). A step of a sequence without
+    candidates costs nothing; in the others the head sees the candidates' rows only. Trajectories run each at their own
+    time, so that the batch is always full. `thin=False` computes everything, with the same result.
     """
 
     steps: int = 16
@@ -73,123 +71,34 @@ class Ancestral:
     name: ClassVar[str] = "ancestral"
 
     def evaluations(self, start: float) -> int:
-        return len(time_grid(start, self.steps, self.noise_removal, self.snap)) - 1
+        return len(self._grid(start)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
-        plan = _Plan.of(denoiser, starts, self)
-        posterior = denoiser.law is Law.POSTERIOR
+        plan = planned(denoiser, starts, self._grid, self.thin and denoiser.stateless, batch_size)
         tokens = starts.tokens.clone()
-        step = plan.first.clone()
-        while True:
-            rows = (step < plan.end).nonzero().squeeze(1)[:batch_size]
-            if not rows.numel():
-                break
-            current = step[rows]
-            t, alpha_t, alpha_s = plan.time[current], plan.alpha_t[current], plan.alpha_s[current]
-            hidden = denoiser.hidden(tokens[rows], t)
-            which, event = plan.events_of(current)
-            position = plan.position[event]
-            row = rows[which]
-            # A posterior law is divided by what x_t says of itself: the step is then the leave-one-out law's.
-            discount = copy_log_odds(denoiser, t)[which] if posterior else None
-            tokens[row, position] = uniform_step(
-                hidden[which, position],
+        flat = tokens.view(-1)
+        failed = torch.zeros(1, dtype=torch.int32, device=tokens.device)
+        for batch in plan.batches:
+            hidden = denoiser.hidden(tokens[batch.row], batch.t)
+            flat[batch.token] = uniform_step(
+                hidden.flatten(0, 1)[batch.hidden],
                 denoiser.head,
-                tokens[row, position],
-                alpha_t[which],
-                alpha_s[which],
-                plan.u[event],
-                plan.v[event],
+                flat[batch.token],
+                batch.alpha_t,
+                batch.alpha_s,
+                batch.u,
+                batch.v,
                 denoiser.noise_tokens,
-                discount=discount,
+                # A posterior law is divided by what x_t says of itself: the step is then the leave-one-out law's.
+                discount=batch.discount,
+                failed=failed,
             )
-            step[rows] += 1
-        return Outcome(tokens, plan.end - plan.first)
+        if bool(failed):
+            raise FloatingPointError("the network's logits are not finite")
+        return Outcome(tokens, plan.evaluations)
 
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which steps of which trajectory need the network, and for which positions.
-
-    Steps of one trajectory are contiguous, from `first` to `end`; the events of a step from `event_start`, in count
-    `event_count`.
-    """
-
-    first: Tensor
-    end: Tensor
-    time: Tensor
-    alpha_t: Tensor
-    alpha_s: Tensor
-    event_start: Tensor
-    event_count: Tensor
-    position: Tensor
-    u: Tensor
-    v: Tensor
-
-    @classmethod
-    def of(cls, denoiser: Denoiser, starts: Starts, sampler: Ancestral) -> "_Plan":
-        device = starts.tokens.device
-        rows, length = starts.tokens.shape
-        times, group = torch.unique(starts.time, return_inverse=True)
-        grids = [time_grid(t, sampler.steps, sampler.noise_removal, sampler.snap) for t in times.tolist()]
-        alphas = [torch.tensor([alpha_at(denoiser.schedule, t) for t in g], dtype=torch.float64) for g in grids]
-        bounds = [jump_bound(a[:-1], a[1:]).to(device) for a in alphas]
-        pieces = []
-        for g, bound in enumerate(bounds):
-            members = (group == g).nonzero().squeeze(1)
-            at_once = max(1, NUMBERS_AT_ONCE // (len(bound) * length))
-            pieces += [
-                _events(starts, some, bound, g, sampler.thin and denoiser.stateless) for some in members.split(at_once)
-            ]
-        row, of_group, k, position, u, v = (torch.cat(column) for column in zip(*pieces, strict=True))
-        # Events of one (row, step) are contiguous already; a stable sort brings the rows into order.
-        order = torch.argsort(row, stable=True)
-        row, of_group, k, position, u, v = (c[order] for c in (row, of_group, k, position, u, v))
-        longest = max(len(g) for g in grids)
-        _, counts = torch.unique_consecutive(row * longest + k, return_counts=True)
-        start = counts.cumsum(0) - counts
-        step_row, step_group, step_k = row[start], of_group[start], k[start]
-        table_t, table_a = (torch.zeros(len(grids), longest, dtype=torch.float64, device=device) for _ in range(2))
-        for g, (grid, alpha) in enumerate(zip(grids, alphas, strict=True)):
-            table_t[g, : len(grid)] = torch.tensor(grid, dtype=torch.float64)
-            table_a[g, : len(grid)] = alpha
-        per_row = torch.bincount(step_row, minlength=rows)
-        end = per_row.cumsum(0)
-        return cls(
-            first=end - per_row,
-            end=end,
-            time=table_t[step_group, step_k],
-            alpha_t=table_a[step_group, step_k],
-            alpha_s=table_a[step_group, step_k + 1],
-            event_start=start,
-            event_count=counts,
-            position=position,
-            u=u,
-            v=v,
-        )
-
-    def events_of(self, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """For each event of the given steps: the index of its step among them, and its own index."""
-        count = self.event_count[steps]
-        which = torch.arange(len(steps), device=steps.device).repeat_interleave(count)
-        offset = torch.arange(len(which), device=steps.device) - (count.cumsum(0) - count)[which]
-        return which, self.event_start[steps][which] + offset
-
-
-def _events(starts: Starts, rows: Tensor, bound: Tensor, group: int, thin: bool) -> tuple[Tensor, ...]:
-    """Row, group, step, position, u and v of every candidate for a jump, in the order (row, step, position)."""
-    device = starts.tokens.device
-    length = starts.tokens.shape[1]
-    u, v = keyed_uniforms(
-        starts.key[rows][:, None, None, :],
-        starts.stream[rows][:, None, None],
-        starts.level[rows][:, None, None],
-        torch.arange(len(bound), device=device)[:, None],
-        torch.arange(length, device=device),
-    )
-    candidate = u < bound[:, None] if thin else torch.ones_like(u, dtype=torch.bool)
-    index, k, position = (candidate & starts.free[rows][:, None, :]).nonzero(as_tuple=True)
-    return rows[index], torch.full_like(index, group), k, position, u[index, k, position], v[index, k, position]
+    def _grid(self, start: float) -> list[float]:
+        return time_grid(start, self.steps, self.noise_removal, self.snap)
 
 
 @dataclass(frozen=True)

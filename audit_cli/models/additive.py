@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audit_cli.models.dense import Dense
-from audit_cli.models.time_features import in_whole_blocks, sinusoids
+from audit_cli.models.time_features import in_pieces, in_whole_blocks, sinusoids
 
 EMBEDDING_STD = 1.0
 LEVEL_SCALE = 1000.0
@@ -53,6 +53,9 @@ class AdditiveTransformer(nn.Module):
         self, tokens: Int64[Tensor, "rows length"], level: Float[Tensor, " rows"], mask: Tensor | None = None
     ) -> Float[Tensor, "rows length width"]:
         """Hidden states after the last norm. `level` is the noise, 1 - alpha; `mask` is true at real tokens."""
+        return in_pieces(self._hidden, tokens, level, mask)
+
+    def _hidden(self, tokens: Tensor, level: Tensor, mask: Tensor | None) -> Tensor:
         last = self.config.max_length - 1
         # Positions past the table are padding behind the mask.
         position = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=last)
@@ -78,7 +81,7 @@ class _Block(nn.Module):
         self.qkv = Dense(width, 3 * width, bias=False)
         self.attention_out = Dense(width, width, bias=False)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp_in = Dense(width, config.mlp_ratio * width)
+        self.mlp_in = Dense(width, config.mlp_ratio * width, gelu=True)
         self.mlp_out = Dense(config.mlp_ratio * width, width)
         self.relative_bias = nn.Parameter(_local_bias(heads, config.max_length))
 
@@ -91,7 +94,7 @@ class _Block(nn.Module):
             bias = bias.masked_fill(~mask[:, None, None, :], -torch.inf)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(rows, -1, -1, -1))
         x = x + self.attention_out(attended.transpose(1, 2).reshape(rows, length, width))
-        out: Tensor = x + self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
+        out: Tensor = x + self.mlp_out(self.mlp_in(self.norm_mlp(x)))
         return out
 
 

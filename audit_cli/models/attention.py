@@ -25,7 +25,9 @@ def rotate(
 ) -> Float[Tensor, "rows heads length width"]:
     """Rotary positions in the half-split (NeoX) layout, over the whole head."""
     first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    return torch.cat(
+        [torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)], dim=-1
+    )
 
 
 def block_of_one(one: Float[Tensor, "heads width"], rows: int) -> Float[Tensor, "rows heads block width"]:

@@ -14,15 +14,12 @@ from audit_cli.diffusion.corruption import Starts, corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser, prompted
 from audit_cli.diffusion.samplers import Ancestral, OneShot, Outcome, Sampler
 from audit_cli.diffusion.schedules import level_at
-from audit_cli.probes.batching import auto_batch_size, by_length, windows
+from audit_cli.probes.batching import auto_batch_size, by_length, trajectories_at_once, windows
 from audit_cli.probes.entropy import EntropyProbe, longest_run
 from audit_cli.records import BasinMeasurement, EntropyMeasurement, LevelMeasurement, Row, Skipped
 
 RETURN_RECOVERED = 0.90
 RETURN_KEPT = 0.99
-# Tokens of the trajectories that are under way together: bounds the memory of their random numbers. Where one row has
-# more, its restarts are run some at a time.
-TRAJECTORY_TOKENS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,10 @@ class BasinProbe:
         """For each row: its index, a measurement a level, the longest recovered run, evaluations spent."""
         times = [self.times[k] for k in which]
         longest = max((len(rows[i].tokens) for i in todo), default=1)
-        at_once = min(restarts, max(1, TRAJECTORY_TOKENS // (longest * len(times))))
-        at_most = max(1, TRAJECTORY_TOKENS // (longest * len(times) * restarts))
+        room = trajectories_at_once(longest, denoiser.device)
+        # Where one row has more, its restarts are run some at a time.
+        at_once = min(restarts, max(1, room // len(times)))
+        at_most = max(1, room // (len(times) * restarts))
         last = first + restarts
         for indices, tokens, own in by_length([rows[i] for i in todo], at_most):
             # Random numbers are keyed by the restart, so it does not matter which run together.
@@ -113,7 +112,7 @@ class BasinProbe:
     def _some(self, denoiser: Denoiser, tokens: Tensor, own: Tensor, times: list[float], restarts: range) -> "_Tally":
         """These restarts of each row at each time."""
         starts = corrupted_starts(denoiser, tokens, times, restarts, self.seed, own)
-        size = self.batch_size or auto_batch_size(tokens.shape[1])
+        size = self.batch_size or auto_batch_size(tokens.shape[1], denoiser.device)
         outcome = self.sampler.run(denoiser, starts, size)
         argmax = OneShot().run(denoiser, starts, size).tokens if self.argmax else None
         return _Tally.of(starts, outcome, argmax, (len(tokens), len(times), len(restarts)))

@@ -8,15 +8,28 @@ from torch import Tensor
 
 from audit_cli.records import Row
 
-# Tokens in a forward pass: enough to keep a core busy, little enough to stay in its cache with tiny networks.
-TOKENS_AT_ONCE = 8192
+# Tokens in a forward pass. On a CPU: enough to keep a core busy, little enough to stay in its cache with tiny networks.
+# On a GPU: enough for every multiprocessor. Where memory runs out, fewer are tried (`audits.watch`).
+TOKENS_AT_ONCE = {"cpu": 1 << 13, "gpu": 1 << 16}
+# Tokens of the trajectories that are under way together: bounds the memory of their random numbers, of which 1,000
+# steps need up to 1 KiB a token.
+TRAJECTORY_TOKENS = {"cpu": 1 << 17, "gpu": 1 << 20}
 # Rows looked at together, so that lengths can be grouped while candidates stream.
 WINDOW = 512
 
 
-def auto_batch_size(length: int) -> int:
+def auto_batch_size(length: int, device: torch.device) -> int:
     """Sequences in a forward pass."""
-    return max(1, TOKENS_AT_ONCE // length)
+    return max(1, TOKENS_AT_ONCE[_kind(device)] // length)
+
+
+def trajectories_at_once(length: int, device: torch.device) -> int:
+    """Sequences whose trajectories are under way together."""
+    return max(1, TRAJECTORY_TOKENS[_kind(device)] // length)
+
+
+def _kind(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else "gpu"
 
 
 def windows(rows: Iterable[Row], size: int = WINDOW) -> Iterator[list[Row]]:

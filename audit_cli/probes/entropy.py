@@ -47,15 +47,15 @@ class EntropyProbe:
         """One result a row, in order, as the rows come."""
         for window in windows(rows):
             results: list[EntropyMeasurement | Skipped | None] = [None] * len(window)
-            for indices, tokens, own in by_length(window, self._rows_at_once(window)):
+            for indices, tokens, own in by_length(window, self._rows_at_once(window, denoiser.device)):
                 measured = self._group(denoiser, [window[i] for i in indices], tokens.to(denoiser.device), own)
                 for i, result in zip(indices, measured, strict=True):
                     results[i] = result
             yield from (result for result in results if result is not None)
 
-    def _rows_at_once(self, window: list[Row]) -> int:
+    def _rows_at_once(self, window: list[Row], device: torch.device) -> int:
         longest = max(len(row.tokens) for row in window)
-        size = self.batch_size or auto_batch_size(longest)
+        size = self.batch_size or auto_batch_size(longest, device)
         return max(1, size // longest) if self.prefix else size
 
     def _group(

@@ -115,13 +115,14 @@ def _log_ratio(
 def _target_logp(
     denoiser: Denoiser, tokens: Tensor, at: tuple[Tensor, Tensor], token: np.ndarray, converted_at: float | None
 ) -> Tensor:
+    device = tokens.device
     target = tokens.clone()
-    target[at] = torch.tensor(token, dtype=torch.int64, device=tokens.device)
+    target[at] = torch.tensor(token, dtype=torch.int64, device=device)
     out = []
-    for part in torch.arange(len(tokens), device=tokens.device).split(auto_batch_size(tokens.shape[1])):
+    for part in torch.arange(len(tokens), device=device).split(auto_batch_size(tokens.shape[1], device)):
         time = T_MIN if converted_at is None else converted_at
-        t = torch.full((len(part),), time, dtype=torch.float64, device=tokens.device)
+        t = torch.full((len(part),), time, dtype=torch.float64, device=device)
         stats = predict(denoiser, tokens[part], t, target[part], leave_one_out=converted_at is not None)
         logp = stats.target_logp.view(len(part), -1)
-        out.append(logp[torch.arange(len(part), device=tokens.device), at[1][part]])
+        out.append(logp[torch.arange(len(part), device=device), at[1][part]])
     return torch.cat(out).double()

@@ -27,6 +27,7 @@ def metadata(report: AuditReport) -> str:
         "law_check": {"contrast": report.law.contrast, "result": report.law.check, "probes": report.law.probes},
         "device": run.device,
         "precision": run.precision,
+        "backend": run.backend,
         "evaluations": run.evaluations,
         "seconds": round(run.seconds, 3),
         "heldout": None if report.heldout is None else _numbers_of(report.heldout),

@@ -1,8 +1,14 @@
-"""Time and memory of the kernels and of the sampler beside their rivals, in one run: `python -m benchmarks`.
+"""Time and memory of the kernels, the sampler and the whole audit beside their rivals: `python -m benchmarks`.
 
-Four ways to do the same thing are measured side by side. *published*: a plain rendering of what the published
-evaluation code does, dense and in float64 (`rivals`). *float32*: the same dense computation, written with care in
-float32. *ours*: `uddm_kernels` and the thinned sampler. *floor*: only what cannot be left out, the matrix products
-and forward passes, with nothing done to their results. `steps` has single steps and statistics passes, `sweeps`
-whole sampling runs.
+Every table measures several ways to do one thing side by side, on a CPU or on a CUDA GPU. *ours* is what the program
+does. *floor* is what cannot be left out, with nothing done to its results: the matrix products and forward passes, or
+the copy of as many bytes. All others are rivals (`rivals`, `packaged`). `linear_stats` and `logit_stats` have the
+statistics of rows, `steps` single reverse steps, `sweeps` whole sampling runs, `end_to_end` an audit.
 """
+
+import os
+
+# As `uddm-audit` has it. Read when torch is loaded, which every module here does.
+AS_THE_PROGRAM = {"OMP_WAIT_POLICY": "PASSIVE", "LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
+for _name, _value in AS_THE_PROGRAM.items():
+    os.environ.setdefault(_name, _value)

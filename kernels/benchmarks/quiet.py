@@ -19,6 +19,8 @@ class Stopwatch:
     `retaken` counts measurements thrown away, `disturbed` those kept nonetheless. Only Linux tells the load.
     """
 
+    warm_ups = 1
+
     def __init__(self, patience: float = 0.0) -> None:
         self.patience = patience
         self.retaken = 0
@@ -36,6 +38,10 @@ class Stopwatch:
                 return elapsed
             self.retaken += 1
             self.patience -= elapsed
+
+    def remark(self) -> str:
+        """See `Clock`."""
+        return f"Repetitions disturbed by other programs: {self.retaken} taken again, {self.disturbed} kept."
 
     def _wait(self) -> None:
         while self.patience > 0 and _observe(lambda: sleep(WATCH))[1]:

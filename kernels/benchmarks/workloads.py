@@ -1,59 +1,91 @@
-"""What is measured, and at which sizes."""
+"""What is measured, and at which sizes: as large as a GPU takes, and on a CPU as large as half an hour allows."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol
 
-from benchmarks.steps import statistics_variants, step_variants, transitions
-from benchmarks.sweeps import Sweep
-from benchmarks.timing import Variant
+from benchmarks.paper import LENGTH, SIZES, VOCAB
+from benchmarks.timing import Timing, Variant
 
-# BERT's vocabulary, the paper's, and GPT-2's with a mask token.
-VOCABS = (30522, 50258)
+# Sequences of 128 tokens in a single step.
+STEP_BATCH = {"cpu": 16, "cuda": 64}
+# Rows on a CPU, by width: a product takes a fraction of a second.
+CPU_ROWS = {4096: 128, 256: 2048, 768: 1024, 2816: 128}
+# Sequences in a whole run, by the size of the network; on a GPU as many as a step has.
+CPU_RUN_BATCH = {"tiny": 8, "small": 1, "medium": 1}
 # Steps from pure noise to clean text: few, and as many as the paper takes.
 RUN_STEPS = (16, 1000)
 
 
-class Kind(StrEnum):
-    STEP = "reverse step"
-    STATISTICS = "statistics pass"
-    RUN = "sampling run"
+class Workload(Protocol):
+    """A task at one size. `rivals` are the ways whose time is compared with every other's."""
 
+    kind: ClassVar[str]
+    rivals: ClassVar[tuple[str, ...]]
 
-@dataclass(frozen=True)
-class Workload:
-    """A task at one size: `batch` sequences of 128 tokens; `steps` of a run only."""
-
-    kind: Kind
-    vocab: int
-    batch: int
-    steps: int = 0
+    @property
+    def title(self) -> str: ...
 
     def variants(self) -> list[Variant]:
         """All ways to do it, ready to be timed."""
-        match self.kind:
-            case Kind.STEP:
-                return step_variants(self.vocab, self.batch)
-            case Kind.STATISTICS:
-                return statistics_variants(self.vocab, self.batch)
-            case Kind.RUN:
-                return Sweep.random(self.vocab, self.batch, self.steps).variants()
 
-    def calls(self) -> dict[str, Callable[[], object]]:
-        """The same without what only timing needs, to measure memory with."""
-        if self.kind is Kind.RUN:
-            return Sweep.random(self.vocab, self.batch, self.steps).calls()
-        return {variant.name: variant.call for variant in self.variants()}
-
-    def with_memory(self) -> list[str]:
-        """The ways whose memory is of interest: a floor writes into memory that is there already."""
-        ours = [f"ours, {name}" for name in transitions()] if self.kind is Kind.STEP else ["ours"]
-        return ["published", "float32", *ours]
+    def notes(self, variants: list[Variant], timings: dict[str, Timing]) -> list[str]:
+        """Sentences that stand below its table."""
 
 
-def workloads(quick: bool, large_runs: bool) -> list[Workload]:
-    """All of one invocation; `quick` keeps the small vocabulary, an eighth of the batch and the short run."""
-    batch, vocabs, run_steps = (2, VOCABS[:1], RUN_STEPS[:1]) if quick else (16, VOCABS, RUN_STEPS)
-    single = [Workload(kind, vocab, batch) for kind in (Kind.STEP, Kind.STATISTICS) for vocab in vocabs]
-    run_vocabs = vocabs if large_runs else vocabs[:1]
-    return single + [Workload(Kind.RUN, vocab, batch, steps) for vocab in run_vocabs for steps in run_steps]
+def _linear_stats(device: str, quick: bool) -> Sequence[Workload]:
+    from benchmarks.linear_stats import SHAPES, LinearStats
+
+    shapes = [shape for shape in SHAPES if not quick or shape[1] == 256]
+    if device == "cpu":
+        return [LinearStats(device, CPU_ROWS[d] // (4 if quick else 1), d, v, n) for n, d, v in shapes]
+    exact = [LinearStats(device, n, d, v, n) for n, d, v in shapes if d == 256]
+    return [LinearStats(device, n, d, v, n, "bfloat16") for n, d, v in shapes] + exact
+
+
+def _logit_stats(device: str, quick: bool) -> Sequence[Workload]:
+    from benchmarks.logit_stats import LogitStats
+
+    if device == "cpu":
+        shapes = [(256, VOCAB)] if quick else [(1024, VOCAB), (256, 131072)]
+        return [LogitStats(device, n, v) for n, v in shapes]
+    shapes = [(16384, VOCAB)] if quick else [(16384, VOCAB), (8192, 131072)]
+    return [LogitStats(device, n, v, dtype) for n, v in shapes for dtype in ("bfloat16", "float32")]
+
+
+def _steps(device: str, quick: bool) -> Sequence[Workload]:
+    from benchmarks.steps import Step
+
+    if quick:
+        return [Step(device, 2, 256, VOCAB)]
+    return [Step(device, STEP_BATCH[device], width, VOCAB) for width, _, _ in SIZES.values()]
+
+
+def _sweeps(device: str, quick: bool) -> Sequence[Workload]:
+    from benchmarks.sweeps import Sweep
+
+    if quick:
+        return [Sweep(device, "tiny", 2, 16)]
+    return [
+        Sweep(device, size, CPU_RUN_BATCH[size] if device == "cpu" else STEP_BATCH[device], steps)
+        for size in SIZES
+        for steps in RUN_STEPS
+    ]
+
+
+def _end_to_end(device: str, quick: bool) -> Sequence[Workload]:
+    from benchmarks.end_to_end import EndToEnd
+
+    candidates = 20 if quick else 1000
+    if device == "cpu":
+        return [EndToEnd(device, width=64, layers=2, heads=4, vocab=1024, length=32, candidates=candidates)]
+    return [EndToEnd(device, *SIZES["tiny"], VOCAB, LENGTH, candidates)]
+
+
+# Imported when asked for: an audit needs packages that the kernels do without.
+TABLES: dict[str, Callable[[str, bool], Sequence[Workload]]] = {
+    "linear-stats": _linear_stats,
+    "logit-stats": _logit_stats,
+    "step": _steps,
+    "sweep": _sweeps,
+    "end-to-end": _end_to_end,
+}

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uddm_kernels.backend import choose
 from uddm_kernels.dense import linear
 
 # Matrix products of fewer rows take another code path (matrix times vector) and round differently; with at least
@@ -21,7 +22,8 @@ class LinearHead:
     """logits = cap(scale * (hidden @ weight.T + bias)), forbidden tokens at -inf.
 
     weight (V, D); bias (V,) or None; `soft_cap` c means c * tanh(z / c); `forbidden` lists token ids that are never
-    predicted (a mask token, the padded rows of a head). `weight=None`: the hidden rows are logits already.
+    predicted (a mask token, the padded rows of a head). `weight=None`: the hidden rows are logits already. `backend`
+    names the implementation that kernels use with this head, None the best there is.
     """
 
     weight: Float[Tensor, "vocab width"] | None
@@ -29,6 +31,23 @@ class LinearHead:
     scale: float = 1.0
     soft_cap: float | None = None
     forbidden: tuple[int, ...] = ()
+    backend: str | None = None
+
+    def check(self, hidden: Tensor) -> int:
+        """The size of the vocabulary. Raises ValueError unless `hidden` is floating point (rows, width) beside the
+        weight."""
+        width = "vocab" if self.weight is None else self.weight.shape[1]
+        if hidden.ndim != 2 or not hidden.is_floating_point() or (width not in ("vocab", hidden.shape[1])):
+            raise ValueError(f"hidden must be floating point (rows, {width}), got {hidden.dtype} {tuple(hidden.shape)}")
+        if self.weight is None:
+            return hidden.shape[1]
+        if hidden.device != self.weight.device:
+            raise ValueError(f"hidden rows are on {hidden.device}, the head is on {self.weight.device}")
+        return self.weight.shape[0]
+
+    def choose(self, hidden: Tensor) -> str:
+        """The best implementation for rows like these."""
+        return "chunked" if self.weight is None else choose(hidden, self.weight, self.bias)
 
     def logits(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocab"]:
         """Logits of a block of rows: float32, or float64 for a float64 head. The caller keeps the block small."""

@@ -34,6 +34,12 @@ def test_the_two_level_draw_is_the_float64_draw(vocab, sharpness):
     assert int(different.sum()) <= 4
 
 
+def test_rows_may_be_picked():
+    x = torch.rand(20, 3 * TILE + 7, generator=torch.Generator().manual_seed(0))
+    rows, share = torch.tensor([3, 17, 5, 3]), torch.tensor([0.2, 0.999, 0.5, 0.7], dtype=torch.float64)
+    assert torch.equal(inverse_cdf(x, share, rows), inverse_cdf(x[rows], share))
+
+
 MASSES = st.lists(st.sampled_from([0, 0, 0, 1, 2, 5]), min_size=1, max_size=30).filter(any)
 
 

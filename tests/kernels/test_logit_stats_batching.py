@@ -37,6 +37,27 @@ def test_statistics_do_not_depend_on_the_chunk_size(monkeypatch, vocab, chunk_el
     assert_same_bits(logit_stats(z, target, target), before)
 
 
+@pytest.mark.parametrize("tile", [1, 2, 3, 5, 8, 100])
+@pytest.mark.parametrize("vocab", [1, 2, 3, 7, 8, 9, 30])
+def test_the_best_two_do_not_depend_on_tiles(monkeypatch, vocab, tile):
+    z = torch.randint(0, 3, (500, vocab), generator=torch.Generator().manual_seed(vocab)).float()
+    z[::7] -= torch.where(torch.arange(vocab) % 2 == 0, torch.inf, 0.0)
+    before = logit_stats(z)
+    monkeypatch.setattr(chunked, "TILE", tile)
+    assert_same_bits(logit_stats(z), before)
+    exact = logit_stats(z, backend="reference")
+    assert torch.equal(before.top_token, exact.top_token)
+    assert torch.equal(before.second_token, exact.second_token)
+
+
+def test_a_token_asked_for_twice_has_the_same_statistics_twice():
+    z, token = rows_of(1031, 33)
+    once, twice = logit_stats(z, current=token), logit_stats(z, token, token.clone())
+    for logp, rank in ((twice.target_logp, twice.target_rank), (twice.current_logp, twice.current_rank)):
+        assert torch.equal(logp, once.current_logp)
+        assert torch.equal(rank, once.current_rank)
+
+
 @pytest.mark.parametrize("vocab", [257, 50257])
 @pytest.mark.usefixtures("two_threads")
 def test_a_row_alone_has_the_statistics_that_it_has_among_others(vocab):

@@ -7,7 +7,7 @@ import torch
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.samplers import Ancestral
 from audit_cli.diffusion.schedules import time_at_level
-from audit_cli.probes import basins
+from audit_cli.probes import batching
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.entropy import EntropyProbe, longest_run
 from audit_cli.probes.law_check import law_of, random_contrast, text_contrast
@@ -121,7 +121,7 @@ def test_the_restarts_of_one_row_are_run_some_at_a_time_with_the_same_result(mon
             most.append(tokens.numel())
             return super().hidden(tokens, t, context)
 
-    monkeypatch.setattr(basins, "TRAJECTORY_TOKENS", tokens)
+    monkeypatch.setitem(batching.TRAJECTORY_TOKENS, "cpu", tokens)
     counting = Counting(TEXTS, 5)
     assert list(probe.measure(counting, rows(*TEXTS, [0, 1]))) == whole
     assert probe.extend(counting, rows(*TEXTS, [0, 1]), whole, 7) == extended

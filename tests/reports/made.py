@@ -120,7 +120,7 @@ def report(command="basins", results=(), settings=None, **changes):
     fields = {
         "model": MODEL,
         "law": LawCheckResult(0.01, LawCheck.CONFIRMED, 64),
-        "run": RunInfo(command, "0.1", settings or {"seed": 0}, "0123456789ab", "cpu", "float32", 1.25, 100),
+        "run": RunInfo(command, "0.1", settings or {"seed": 0}, "0123456789ab", "cpu", "float32", "chunked", 1.25, 100),
         "results": results,
         "counts": Counts(len(results), max(0, len(results) - 1), 0, min(1, len(results))),
         "fdr": 0.05,

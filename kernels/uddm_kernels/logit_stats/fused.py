@@ -7,16 +7,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from uddm_kernels.backend import FUSED_DTYPES
+from uddm_kernels.fused_math import IDS, REALS, floored, store_law
 from uddm_kernels.logit_stats.types import RowStats
 
 # Logits that a program reads at once, 4 a thread: at 64 registers a thread four programs share a multiprocessor.
 TILE = 1024
 TILE_OF_A_WARP = 128
-# See chunked.py: exp of it is zero, and 0 * -inf must not become NaN.
-LOWEST = tl.constexpr(-1000.0)
-# The order in which the kernel stores what it computes.
-REALS = ("lse", "entropy", "top_logp", "second_logp", "target_logp", "current_logp")
-IDS = ("top_token", "second_token", "target_rank", "current_rank")
 
 
 def logit_stats(
@@ -103,7 +99,7 @@ def _row_kernel(logits, target, current, reals, ids, rows, vocab, stride, TILE: 
         if current is not None:
             before_current += _precedes(z, token, current_logit, current_token).to(tl.int32)
         # Whichever of z and the lane's best is larger, one exponential brings the other to its scale.
-        d = _floored(-tl.abs(z - best))
+        d = floored(-tl.abs(z - best))
         weight = tl.exp(d)
         mass = 1 + q
         wins = z > best
@@ -125,57 +121,24 @@ def _row_kernel(logits, target, current, reals, ids, rows, vocab, stride, TILE: 
     runner_up_token = tl.min(tl.where(rest == runner_up, rest_token, vocab), 0)
     # Where all others are forbidden, the second is the lowest other id.
     runner_up_token = tl.where(runner_up > float("-inf"), runner_up_token, (top_token == 0).to(tl.int32))
-    d = _floored(best - top)
+    d = floored(best - top)
     weight = tl.exp(d)
     mass = 1 + q
     t = tl.sum(tl.where(wins, t, weight * (t + d * mass)), 0)
     q = tl.sum(tl.where(wins, q, weight * mass), 0)
-    log_mass = _log1p(q)
-
     finite = (top > float("-inf")) & (top < float("inf"))
     reals += row
-    tl.store(reals, top + log_mass, mask=finite)
-    reals += rows
-    tl.store(reals, log_mass - t / (1 + q), mask=finite)
-    reals += rows
-    tl.store(reals, -log_mass, mask=finite)
-    reals += rows
-    tl.store(reals, runner_up - top - log_mass, mask=finite & (vocab > 1))
     ids += row
-    tl.store(ids, top_token, mask=finite)
-    ids += rows
-    tl.store(ids, runner_up_token, mask=finite & (vocab > 1))
-    reals += rows
-    ids += rows
+    log_mass = store_law(reals, ids, rows, top, top_token, runner_up, runner_up_token, q, t, finite, vocab > 1)
     if target is not None:
-        tl.store(reals, target_logit - top - log_mass, mask=finite)
-        tl.store(ids, tl.sum(before_target, 0), mask=finite)
-    reals += rows
-    ids += rows
+        tl.store(reals + 4 * rows, target_logit - top - log_mass, mask=finite)
+        tl.store(ids + 2 * rows, tl.sum(before_target, 0), mask=finite)
     if current is not None:
-        tl.store(reals, current_logit - top - log_mass, mask=finite)
-        tl.store(ids, tl.sum(before_current, 0), mask=finite)
+        tl.store(reals + 5 * rows, current_logit - top - log_mass, mask=finite)
+        tl.store(ids + 3 * rows, tl.sum(before_current, 0), mask=finite)
 
 
 @triton.jit
 def _precedes(z, token, own, own_token):
     """Whether `token` ranks before `own_token`. Lanes past the vocabulary (-inf, larger ids) never do."""
     return (z > own) | ((z == own) & (token < own_token))
-
-
-@triton.jit
-def _floored(d):
-    """Differences of logits, none below LOWEST; -inf minus -inf, NaN, becomes LOWEST as well."""
-    return tl.where(d > LOWEST, d, LOWEST)
-
-
-@triton.jit
-def _log1p(q):
-    """log(1 + q) for q >= 0 with the digits of q: Triton has no log1p that all its backends and versions share.
-
-    log(1 + q) = 2 artanh(s), s = q / (2 + q) <= 1/3 up to q = 1, where the terms left out are below 1e-9 of the sum.
-    """
-    s = q / (2 + q)
-    x = s * s
-    series = 1.0 + x * (1 / 3 + x * (1 / 5 + x * (1 / 7 + x * (1 / 9 + x * (1 / 11 + x * (1 / 13 + x / 15))))))
-    return tl.where(q <= 1, 2 * s * series, tl.log(1 + q))

@@ -6,7 +6,9 @@ from torch import Tensor
 from uddm_kernels.logit_stats.types import RowStats
 
 
-def logit_stats(logits: Tensor, target: Tensor | None = None, current: Tensor | None = None) -> RowStats:
+def logit_stats(
+    logits: Tensor, target: Tensor | None = None, current: Tensor | None = None, overwrite: bool = False
+) -> RowStats:
     """See `uddm_kernels.logit_stats.logit_stats`; float64 throughout, (rows, vocab) in memory."""
     z = logits.double()
     rows, vocab = z.shape

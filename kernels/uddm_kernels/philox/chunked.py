@@ -1,7 +1,6 @@
 """Philox-4x32-10 on torch tensors of any device, a cache-sized chunk at a time."""
 
 import torch
-from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from uddm_kernels.philox.reference import KEY_STEPS, MASK, MULTIPLIERS, ROUNDS
@@ -38,17 +37,8 @@ def _rounds(
     return c0, c1, c2, c3
 
 
-def keyed_uniforms(
-    key: Int64[Tensor, "... 2"],
-    stream: Int64[Tensor, "..."],
-    level: Int64[Tensor, "..."],
-    step: Int64[Tensor, "..."],
-    position: Int64[Tensor, "..."],
-) -> tuple[Float64[Tensor, "..."], Float64[Tensor, "..."]]:
-    """Two independent 53-bit uniforms in [0, 1) for every (key, stream, level, step, position).
-
-    All arguments broadcast against each other (`key` over its leading dimensions); words are int64 in [0, 2**32).
-    """
+def keyed_uniforms(key: Tensor, stream: Tensor, level: Tensor, step: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """See `uddm_kernels.philox.keyed_uniforms`."""
     w0, w1, w2, w3 = philox4x32((stream, level, step, position), (key[..., 0], key[..., 1]))
     return _uniform53(w0, w1), _uniform53(w2, w3)
 

@@ -10,16 +10,18 @@ token otherwise; else it stays. D >= 1 - a, so a row whose number u is at least 
 network says: only the others need a prediction. Same law and same numbers as the full computation.
 """
 
-from jaxtyping import Float, Float64, Int64
+import torch
+from jaxtyping import Float, Float64, Int32, Int64
 from torch import Tensor
 
+from uddm_kernels.backend import Kernel
 from uddm_kernels.head import LinearHead
 from uddm_kernels.logit_stats import check_tokens
 from uddm_kernels.uniform_step import chunked, reference
 
 __all__ = ["jump_bound", "uniform_step"]
 
-BACKENDS = {"chunked": chunked.uniform_step, "reference": reference.uniform_step}
+KERNEL = Kernel("uniform_step", chunked.uniform_step, reference.uniform_step)
 
 
 def jump_bound(alpha_t: Float64[Tensor, "*shape"], alpha_s: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
@@ -41,20 +43,34 @@ def uniform_step(
     u: Float64[Tensor, " rows"],
     v: Float64[Tensor, " rows"],
     noise_tokens: Int64[Tensor, " support"],
-    backend: str = "chunked",
+    backend: str | None = None,
     discount: Float[Tensor, " rows"] | None = None,
+    failed: Int32[Tensor, "1"] | None = None,
 ) -> Int64[Tensor, " rows"]:
     """The rows' tokens at time s.
 
     u decides whether a row jumps; v decides where to: below alpha_s to the token at v/alpha_s of the cumulative
     prediction in the order of the vocabulary, else to noise token (v - alpha_s)/(1 - alpha_s) of their number.
     A token outside `noise_tokens` cannot have come from noise and stays. `discount` is as in `linear_stats`: with it
-    the head may give a posterior law.
+    the head may give a posterior law. `backend` is as in `linear_stats`.
 
     Raises ValueError on ids outside the vocabulary and unless 0 <= alpha_t < alpha_s <= 1; a row whose logits are
-    not finite raises FloatingPointError.
+    not finite raises FloatingPointError. To look at values on a GPU is to wait for it: with `failed`, the caller
+    answers for alphas, the fused kernel leaves a bad row as it is, sets the flag to 1 and raises nothing.
     """
-    vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
-    check_tokens("current", current, hidden.shape[0], vocab)
-    jump_bound(alpha_t, alpha_s)
-    return BACKENDS[backend](hidden, head, current, alpha_t, alpha_s, u, v, noise_tokens, discount)
+    vocab = head.check(hidden)
+    asked = backend or head.backend
+    name = asked or head.choose(hidden)
+    looked_at = failed is None or name != "fused"
+    check_tokens("current", current, hidden, vocab, looked_at)
+    for what, numbers in {"alpha_t": alpha_t, "alpha_s": alpha_s, "u": u, "v": v}.items():
+        if numbers.dtype != torch.float64 or numbers.shape != current.shape or numbers.device != hidden.device:
+            raise ValueError(
+                f"{what} must be float64 {tuple(current.shape)} on {hidden.device}, "
+                f"got {numbers.dtype} {tuple(numbers.shape)} on {numbers.device}"
+            )
+    if looked_at:
+        jump_bound(alpha_t, alpha_s)
+    return KERNEL.run(
+        name, asked is None, hidden, head, current, alpha_t, alpha_s, u, v, noise_tokens, discount, failed
+    )

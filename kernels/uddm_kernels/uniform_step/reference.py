@@ -30,6 +30,7 @@ def uniform_step(
     v: Tensor,
     noise_tokens: Tensor,
     discount: Tensor | None = None,
+    failed: Tensor | None = None,
 ) -> Tensor:
     """See `uddm_kernels.uniform_step.uniform_step`; one row after another."""
     exact = replace(
