@@ -93,7 +93,7 @@ class _Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-        # One pass over the activations after the norm, where three factors and a sum one by one would take four.
+        # One pass over the normed activations; weight, scale and shift one after the other would take three.
         return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=NORM_EPS), self.weight * (1 + scale))
 
 

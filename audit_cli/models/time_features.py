@@ -1,4 +1,4 @@
-"""Sinusoidal features of a scalar; rows in blocks of which they do not feel the size, and in pieces that fit a cache."""
+"""Sinusoidal features of a scalar, rows that do not depend on how many are beside them, and rows a few at a time."""
 
 import math
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from torch import Tensor
 # Matrix products of fewer rows round differently (see `uddm_kernels.head.MIN_ROWS`), and elementwise functions
 # compute the end of a buffer by other instructions than the rest: in blocks of 16 rows a row has neither.
 MIN_ROWS = 16
-# Positions of a small network that a CPU takes together. Of more, the activations leave the cache, and those beyond
-# 32 MiB are taken from the system page by page, each time anew.
-POSITIONS_AT_ONCE = 2048
+# Positions of a small network that a thread of a CPU takes together. Activations of more leave the cache, and the C
+# library gets tensors beyond 32 MiB from the system each time anew, page by page.
+POSITIONS_A_THREAD = 1024
 
 
 def sinusoids(value: Tensor, features: int, longest: float = 10_000.0) -> Tensor:
@@ -34,12 +34,12 @@ def in_whole_blocks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tenso
 def in_pieces(
     function: Callable[[Tensor, Tensor, Tensor | None], Tensor], tokens: Tensor, noise: Tensor, mask: Tensor | None
 ) -> Tensor:
-    """`function(tokens, noise, mask)` of rows (rows, length), on a CPU some rows after the others.
+    """`function(tokens, noise, mask)` of rows (rows, length), in inference on a CPU a few rows at a time.
 
-    A mask may be that of a single row for all. Training stays whole: pieces would only spread its memory out.
+    A mask may be that of a single row for all.
     """
     rows, length = tokens.shape
-    at_once = max(1, POSITIONS_AT_ONCE // max(1, length))
+    at_once = max(1, POSITIONS_A_THREAD * torch.get_num_threads() // max(1, length))
     if rows <= at_once or tokens.device.type != "cpu" or torch.is_grad_enabled():
         return function(tokens, noise, mask)
     starts = range(0, rows, at_once)

@@ -335,3 +335,12 @@ def test_precision_is_given_by_name_or_type():
         assert audit_cli.load(EXAMPLES / "memorizing", dtype=dtype).info.precision == "bfloat16"
     with pytest.raises(ValueError, match="float32, bfloat16, float16, not float64"):
         audit_cli.load(EXAMPLES / "memorizing", dtype=torch.float64)
+
+
+def test_kernels_are_given_by_name_and_refused_where_they_do_not_run():
+    assert audit_cli.load(EXAMPLES / "memorizing").backend == "chunked"
+    assert audit_cli.load(EXAMPLES / "memorizing", backend="chunked").backend_in_use == "chunked"
+    with pytest.raises(ValueError, match="not on cpu"):
+        audit_cli.load(EXAMPLES / "memorizing", backend="fused")
+    with pytest.raises(ValueError, match="fused, chunked or None, not 'fast'"):
+        audit_cli.load(EXAMPLES / "memorizing", backend="fast")

@@ -116,6 +116,7 @@ def test_the_columns_of_the_tables(lines, some_heldout, tmp_path):
     meta = json.loads((tmp_path / "entropy.meta.json").read_text())
     assert meta["settings_id"] == rows[0]["settings_id"]
     assert len(meta["model"]["weights_sha256"]) == 64
+    assert (meta["device"], meta["precision"], meta["backend"]) == ("cpu", "float32", "chunked")
 
 
 def test_bits_are_nats_by_log_two(lines, tmp_path):
@@ -190,6 +191,7 @@ def test_markup_and_controls_in_names_reach_no_terminal(tmp_path):
         ([MEMORIZING, "x.txt", "-o", "no/such/folder.csv"], 2, "does not exist"),
         ([MEMORIZING, "x.txt", "--device", "warp"], 2, "--device warp"),
         ([MEMORIZING, "x.txt", "--device", "cuda:77"], 2, "--device cuda:77"),
+        ([MEMORIZING, "x.txt", "--backend", "fused"], 2, "--backend fused: fused kernels run on CUDA and ROCm devices"),
         ([MEMORIZING, "empty.txt"], 3, "no candidates"),
         ([MEMORIZING, "blank.txt"], 3, "no candidates"),
         ([MEMORIZING, "junk.txt"], 3, ""),

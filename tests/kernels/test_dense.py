@@ -24,13 +24,26 @@ def test_it_is_the_float64_product(shape, width, out, with_bias):
 
 
 @pytest.mark.parametrize(("width", "out"), SIZES)
-def test_a_row_does_not_depend_on_those_beside_it(width, out):
+@pytest.mark.parametrize("gelu", [False, True])
+def test_a_row_does_not_depend_on_those_beside_it(width, out, gelu):
     torch.manual_seed(0)
     x, weight, bias = torch.randn(256, width), torch.randn(out, width), torch.randn(out)
-    together = linear(x, weight, bias)
+    together = linear(x, weight, bias, gelu)
     for rows in (16, 32, 48, 80, 128):
         for start in (0, 16, 64):
-            assert torch.equal(linear(x[start : start + rows], weight, bias), together[start : start + rows])
+            assert torch.equal(linear(x[start : start + rows], weight, bias, gelu), together[start : start + rows])
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_its_gelu_is_no_worse_than_torchs(with_bias):
+    x = torch.linspace(-12, 12, 100_001)[:, None]
+    weight, bias = torch.ones(1, 1), torch.full((1,), 0.25) if with_bias else None
+    product = linear(x, weight, bias)
+    exact = torch.nn.functional.gelu(product.double(), approximate="tanh")
+    torchs = torch.nn.functional.gelu(product, approximate="tanh")
+    # 2**-21: a rounding of values up to 12.
+    allowed = float((torchs.double() - exact).abs().max()) + 2.0**-21
+    assert float((linear(x, weight, bias, gelu=True).double() - exact).abs().max()) <= allowed
 
 
 def test_gradients_pass_through():
@@ -50,4 +63,6 @@ def test_other_dtypes_are_left_to_torch(dtype):
 def test_without_onednn_it_is_torchs(monkeypatch):
     monkeypatch.setattr(dense, "_HAS_ONEDNN", False)
     x, weight = torch.randn(16, 8), torch.randn(4, 8)
-    assert torch.equal(linear(x, weight), torch.nn.functional.linear(x, weight))
+    product = torch.nn.functional.linear(x, weight)
+    assert torch.equal(linear(x, weight), product)
+    assert torch.equal(linear(x, weight, gelu=True), torch.nn.functional.gelu(product, approximate="tanh"))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import LogLinear
+from audit_cli.models import time_features
 from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
 from audit_cli.models.dit import DiT, DiTConfig
 
@@ -36,6 +37,21 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(name, length, rows, seed):
     pick = rows // 2
     alone = net.hidden(tokens[pick : pick + 1], t[pick : pick + 1])
     assert torch.equal(alone[0], together[pick])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("masked", [None, 1, 37])
+@torch.inference_mode()
+def test_rows_in_pieces_are_the_rows_together(name, masked, monkeypatch):
+    network = NETWORKS[name].network
+    tokens = torch.randint(0, 11, (37, 16), generator=torch.Generator().manual_seed(0))
+    noise = torch.linspace(0.1, 0.9, 37)
+    real = 1 + torch.arange(37)[:, None] % 16
+    mask = None if masked is None else torch.arange(16) < real[-masked:]
+    together = network(tokens, noise, mask)
+    for positions in (1, 100):
+        monkeypatch.setattr(time_features, "POSITIONS_A_THREAD", positions)
+        assert torch.equal(network(tokens, noise, mask), together)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

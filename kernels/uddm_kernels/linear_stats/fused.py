@@ -49,7 +49,7 @@ HOPPER = Shape(128, 128, 64, 8, 4, 64)
 HOPPER_FEW = Shape(64, 128, 64, 4, 4, 64)
 FEW_ROWS = 64
 # Before Hopper, and of operands that its copy engine cannot read.
-AMPERE = Shape(64, 128, 32, 8, 4, 64)
+AMPERE = Shape(64, 128, 32, 8, 3, 128)
 # Of float32, which is multiplied in float32 and without tensor cores: TF32 has 10 bits.
 EXACT = Shape(64, 128, 16, 8, 2, 32)
 # Rows whose own logits a program computes, of float32 and of 16-bit operands.
