@@ -54,7 +54,7 @@ def token_nelbo(
     derivative = denoiser.schedule.alpha_derivative(t).repeat_interleave(length)
     flat_clean, flat_noisy = clean.reshape(-1), noisy.reshape(-1)
     out = torch.empty(hidden.shape[0], dtype=torch.float64, device=hidden.device)
-    for part in row_blocks(hidden.shape[0], denoiser.vocab_size):
+    for part in row_blocks(hidden.shape[0], denoiser.vocab_size, hidden.device):
         log_x = torch.log_softmax(denoiser.head.logits(hidden[part]).double(), dim=1)
         out[part] = nelbo_integrand(
             log_x, flat_clean[part], flat_noisy[part], alpha[part], derivative[part], denoiser.noise_tokens.shape[0]

@@ -120,7 +120,7 @@ def _look(
     """Entropy, argmax, a draw, and the soft embedding of every position, (rows, length) each."""
     shape, flat = hidden.shape[:2], hidden.flatten(0, 1)
     parts = []
-    for part in row_blocks(flat.shape[0], denoiser.vocab_size):
+    for part in row_blocks(flat.shape[0], denoiser.vocab_size, flat.device):
         logits = denoiser.head.logits(flat[part]) / temperature
         law = torch.softmax(logits, dim=1)
         stats = logit_stats(logits, backend=denoiser.head.backend, overwrite=True)

@@ -83,6 +83,8 @@ def with_fallback(name: str, fused: Callable[P, T], chunked: Callable[P, T], /, 
         raise
     # Triton, ptxas, the C compiler that builds the launcher and the driver share no base class of errors.
     except Exception as error:
+        if "out of memory" in str(error).lower():  # the driver's, which Triton reports as it can
+            raise
         if not _failed:
             warnings.warn(
                 f"the fused kernel {name} does not run here, a slower one is used instead: "

@@ -52,7 +52,9 @@ class Case:
     def compiled(self, target: GPUTarget) -> CompiledKernel:
         names = self.kernel.arg_names
         signature = {name: "constexpr" if name in self.constants else self.types[name] for name in names}
-        hinted = [i for i, name in enumerate(names) if signature[name].startswith("*") or name in self.even]
+        aligned = {param.name for param in self.kernel.params if not param.do_not_specialize_on_alignment}
+        pointers = {name for name in names if signature[name].startswith("*")} & aligned
+        hinted = [i for i, name in enumerate(names) if name in pointers or name in self.even]
         values = {name: value for name, value in self.constants.items() if name in names}
         source = ASTSource(self.kernel, signature, values, {(i,): [["tt.divisibility", 16]] for i in hinted})
         options = {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
@@ -91,15 +93,26 @@ def product_cases(dtype: str, arch: str) -> Iterator[Case]:
                     what = "masses" if tokens is None else f"{tokens} tokens"
                     case = f"{what}, {rows} rows{', full head' if full else ''}{'' if even else ', odd width'}"
                     yield _product(dtype, case, shape, descriptors, tokens, full, even)
+                    if exact and even:
+                        # A network that computes in float32, and a head that is stored in 16 bits.
+                        narrow = f"{case}, narrow head"
+                        yield _product(dtype, narrow, shape, descriptors, tokens, full, even, "bf16")
 
 
 def _product(
-    dtype: str, case: str, shape: linear_stats.Shape, descriptors: bool, tokens: int | None, full: bool, even: bool
+    dtype: str,
+    case: str,
+    shape: linear_stats.Shape,
+    descriptors: bool,
+    tokens: int | None,
+    full: bool,
+    even: bool,
+    weight: str | None = None,
 ) -> Case:
     block = "tensordesc<{}[{}, {}]>"
     types = {
         "hidden": block.format(dtype, shape.rows, shape.channels) if descriptors else f"*{dtype}",
-        "weight": block.format(dtype, shape.tokens, shape.channels) if descriptors else f"*{dtype}",
+        "weight": block.format(dtype, shape.tokens, shape.channels) if descriptors else f"*{weight or dtype}",
         **{"bias": f"*{dtype}", "forbidden": "*i8", "scale": "fp32", "soft_cap": "fp32"},
         **dict.fromkeys(("target", "current"), "*i64"),
         **dict.fromkeys(("target_logit", "current_logit", "discount", "tile_best", "tile_mass"), "*fp32"),
@@ -118,7 +131,7 @@ def _product(
     constants = dict.fromkeys(absent) | {
         **{"BM": shape.rows, "BN": shape.tokens, "BK": shape.channels, "SPAN": linear_stats.SPAN},
         **{"TILE": linear_stats.TILE if tokens is None else shape.together},
-        **{"DESCRIPTORS": descriptors, "WIDEN": False, "EVEN": even},
+        **{"DESCRIPTORS": descriptors, "WIDEN": weight is not None, "EVEN": even, "PRECISION": linear_stats.PRECISION},
     }
     strides = ("width", "hidden_stride", "weight_stride") if even else ()
     kernel = fused_kernels.partials_kernel
@@ -135,10 +148,11 @@ def other_cases(dtype: str) -> Iterator[Case]:
     yield Case(
         "own_logits", "full head", dtype, fused_kernels.own_kernel, shared | {"out": "*fp32"},
         {
-            "BM": linear_stats.OWN_ROWS[exact],
+            "BM": linear_stats.OWN_ROWS,
             "BK": linear_stats.EXACT.channels if exact else linear_stats.HOPPER.channels,
             "WIDEN": False,
             "EVEN": True,
+            "PRECISION": linear_stats.PRECISION,
         },
         4, even=("width", "hidden_stride", "weight_stride"),
     )  # fmt: skip

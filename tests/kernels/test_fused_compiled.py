@@ -38,9 +38,9 @@ def test_every_kernel_keeps_its_numbers_in_registers_and_its_tiles_in_shared_mem
     ours = [record for record in binaries if record["arch"] == arch]
     assert {record["kernel"] for record in ours} == KERNELS
     for record in ours:
-        # One variant of the product in float32 puts four registers on the stack (sm_80, ranks of two tokens).
-        exact = record["kernel"] == "linear_stats" and record["dtype"] == "fp32"
-        assert record["stack"] <= (16 if exact else 0) and record["local"] == 0, record
+        # One variant of the product puts ten registers on the stack: float32 rows, a 16-bit head, ranks of two tokens.
+        strained = record["case"] == "2 tokens, 4096 rows, narrow head" and arch == "sm_90"
+        assert record["stack"] <= (40 if strained else 0) and record["local"] == 0, record
         assert record["shared"] <= SHARED_BYTES[arch], record
         assert 0 < record["reg"] <= 255, record
 
@@ -53,18 +53,12 @@ def test_row_statistics_leave_room_for_four_programs(binaries, arch):
 
 
 @pytest.mark.parametrize(("arch", "instruction"), [("sm_80", "HMMA"), ("sm_90", "HGMMA")])
-def test_products_of_half_precision_run_on_tensor_cores(binaries, arch, instruction):
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_products_run_on_tensor_cores(binaries, dtype, arch, instruction):
     products = ("linear_stats", "own_logits")
-    ours = [r for r in binaries if r["arch"] == arch and r["kernel"] in products and r["dtype"] == "bf16"]
+    ours = [r for r in binaries if r["arch"] == arch and r["kernel"] in products and r["dtype"] == dtype]
     assert len(ours) > 5
     for record in ours:
         assert record[instruction] > 0, record
         # The copy engine moves whole tiles.
         assert (record["UTMALDG"] > 0) == bool(record["descriptors"]), record
-
-
-@pytest.mark.parametrize("arch", SHARED_BYTES)
-def test_products_of_float32_are_exact(binaries, arch):
-    for record in binaries:
-        if record["arch"] == arch and record["dtype"] == "fp32":
-            assert record["HMMA"] == record["HGMMA"] == 0, record

@@ -23,6 +23,7 @@ def corrupt(tokens: Tensor, level: Tensor, u: Tensor, v: Tensor, noise_tokens: T
                 noise_tokens.shape[0],
                 BLOCK,
                 num_warps=4,
+                enable_fp_fusion=True,
             )
     return out
 

@@ -23,26 +23,25 @@ def jump_events(key: Tensor, stream: Tensor, level: Tensor, bound: Tensor, free:
     rows, length = free.shape
     steps = bound.shape[0]
     given = [x.contiguous() for x in (key, stream, level, bound, free)]
+    options = {"BLOCK": BLOCK, "num_warps": 4, "enable_fp_fusion": True}
     count = torch.zeros(rows * steps, dtype=torch.int64, device=device)
     with torch.cuda.device_of(free):
         if rows * steps and length:
-            _events_kernel[(rows * steps,)](*given, count, None, None, None, None, steps, length, BLOCK, num_warps=4)
+            _events_kernel[(rows * steps,)](*given, count, None, None, None, None, steps, length, **options)
         end = count.cumsum(0)
         # How much memory the events take has to be known here: the one time that the host waits.
         total = int(end[-1]) if rows * steps else 0
         position = torch.empty(total, dtype=torch.int64, device=device)
         numbers = torch.empty(2, total, dtype=torch.float64, device=device)
         if total:
-            _events_kernel[(rows * steps,)](
-                *given, count, end - count, position, *numbers, steps, length, BLOCK, num_warps=4
-            )
+            _events_kernel[(rows * steps,)](*given, count, end - count, position, *numbers, steps, length, **options)
     # As many copies of each (row, step) as it has events; told their number, this waits for nothing.
     of = torch.arange(rows * steps, device=device).repeat_interleave(count, output_size=total)
     steps = max(steps, 1)
     return Events(of // steps, of % steps, position, numbers[0], numbers[1])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "length"])
 def _events_kernel(
     key, stream, level, bound, free, count, start, position_out, u_out, v_out, steps, length, BLOCK: tl.constexpr
 ):

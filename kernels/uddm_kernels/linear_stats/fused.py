@@ -23,9 +23,9 @@ from uddm_kernels.logit_stats.types import RowStats
 
 # Tokens whose mass is kept apart: the reverse step draws a tile first, then a token of it.
 TILE = 128
-# Tokens that one program passes over: long enough to pay for its start, short enough to occupy the device with few
-# rows.
-SPAN = 1024
+# Tokens that one program passes over: long enough to pay for its start, short enough to occupy the device. With few
+# rows only short ones do that, and masses of tiles, unlike statistics, are the same with any.
+SPAN, SHORT_SPAN, LONG_FROM = 1024, 256, 1024
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,18 @@ class Shape:
 # once. What bounds such a product is how often tiles are read again from the L2 cache, and wide ones are read less
 # often; but ranks and a cap need registers that a wide one leaves no room for.
 HOPPER_WIDE = Shape(128, 256, 64, 8, 3, 32)
-HOPPER = Shape(128, 128, 64, 8, 4, 64)
-HOPPER_FEW = Shape(64, 128, 64, 4, 4, 64)
+# Statistics of equally many tokens together in all three: a row's last bit does not depend on how many rows there are.
+HOPPER = Shape(128, 128, 64, 8, 4, 32)
+HOPPER_FEW = Shape(64, 128, 64, 4, 4, 32)
 FEW_ROWS = 64
 # Before Hopper, and of operands that its copy engine cannot read.
 AMPERE = Shape(64, 128, 32, 8, 3, 128)
-# Of float32, which is multiplied in float32 and without tensor cores: TF32 has 10 bits.
+# Of float32, on either side: as sums of three bfloat16, of whose nine products the six that count are added up. That is
+# as exact as float32 arithmetic, and on tensor cores; TF32 has 10 bits. Interpreted, it is float32 arithmetic.
+PRECISION = "bf16x6" if isinstance(partials_kernel, triton.JITFunction) else "ieee"
 EXACT = Shape(64, 128, 16, 8, 2, 32)
-# Rows whose own logits a program computes, of float32 and of 16-bit operands.
-OWN_ROWS = {True: 32, False: 64}
+# Rows whose own logits a program computes: as many as a warp group multiplies at once, here as there.
+OWN_ROWS = 64
 
 
 def linear_stats(
@@ -68,6 +71,7 @@ def linear_stats(
     Raises ValueError on float64 and on a device without Triton.
     """
     check(hidden, head)
+    discount = None if discount is None else discount.float().contiguous()
     if target is not None and current is not None and _same(target, current):
         stats = linear_stats(hidden, head, None, current, discount)
         return replace(stats, target_logp=stats.current_logp.clone(), target_rank=stats.current_rank.clone())
@@ -94,6 +98,7 @@ def own_logits(
 ) -> Tensor | None:
     """The logit (rows,) of each row's token, rounded as `partials` rounds it; None without tokens.
 
+    A discount is float32, here and below.
     -inf for a token outside the head: of several shards of a vocabulary, the maximum is the token's logit.
     """
     if tokens is None or head.weight is None:
@@ -103,25 +108,26 @@ def own_logits(
     if rows:
         hidden, weight = _side_by_side(hidden), _side_by_side(head.weight)
         exact = _exact(hidden, head)
-        block, channels = OWN_ROWS[exact], EXACT.channels if exact else HOPPER.channels
+        channels = EXACT.channels if exact else HOPPER.channels
         with torch.cuda.device_of(hidden):
-            own_kernel[(triton.cdiv(rows, block),)](
+            own_kernel[(triton.cdiv(rows, OWN_ROWS),)](
                 hidden,
                 weight,
                 *epilogue(head, hidden.device),
                 tokens.contiguous(),
                 None if discount is None or current is None else current.contiguous(),
-                None if discount is None else discount.float().contiguous(),
+                discount,
                 out,
                 rows,
                 weight.shape[0],
                 width,
                 hidden.stride(0),
                 weight.stride(0),
-                block,
+                OWN_ROWS,
                 channels,
                 WIDEN=hidden.dtype != weight.dtype,
                 EVEN=width % channels == 0,
+                PRECISION=PRECISION,
                 num_warps=4,
                 enable_fp_fusion=True,
             )
@@ -174,18 +180,19 @@ def _launch(
     assert weight is not None  # noqa: S101 - `check` refuses such a head
     rows, width = hidden.shape
     hidden, weight = _side_by_side(hidden), _side_by_side(weight)
+    span = SPAN if parts is not None or rows > LONG_FROM else SHORT_SPAN
     slim = target[1] is None and current[1] is None and head.soft_cap is None
     exact = _exact(hidden, head)
     descriptors = not exact and _describable(hidden, weight)
     shape = choose_shape(rows, slim, exact, descriptors)
     stored = [None] * 8 if parts is None else parts.tensors()
     with torch.cuda.device_of(hidden):
-        partials_kernel[(triton.cdiv(rows, shape.rows) * triton.cdiv(weight.shape[0], SPAN),)](
+        partials_kernel[(triton.cdiv(rows, shape.rows) * triton.cdiv(weight.shape[0], span),)](
             TensorDescriptor.from_tensor(hidden, [shape.rows, shape.channels]) if descriptors else hidden,
             TensorDescriptor.from_tensor(weight, [shape.tokens, shape.channels]) if descriptors else weight,
             *epilogue(head, hidden.device),
             *(None if x is None else x.contiguous() for x in (*target, *current)),
-            None if discount is None else discount.float().contiguous(),
+            discount,
             *stored,
             None if mass is None else mass[0],
             None if mass is None else mass[1],
@@ -198,10 +205,11 @@ def _launch(
             shape.tokens,
             shape.channels,
             TILE=TILE if parts is None else shape.together,
-            SPAN=SPAN,
+            SPAN=span,
             DESCRIPTORS=descriptors,
             WIDEN=hidden.dtype != weight.dtype,
             EVEN=width % shape.channels == 0,
+            PRECISION=PRECISION,
             num_warps=shape.warps,
             num_stages=shape.stages,
             # Triton is about to change its default; results should not change with it.

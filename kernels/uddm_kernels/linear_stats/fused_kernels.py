@@ -6,8 +6,15 @@ import triton.language as tl
 from uddm_kernels.combine.fused import joined
 from uddm_kernels.fused_math import LOWEST, tanh
 
+# Rows begin anywhere in what a caller slices: their alignment is no reason to compile a kernel anew.
+ROWS_OF = ("target", "target_logit", "current", "current_logit", "discount", "tokens", "out")
+OUTPUTS = (
+    *("best_out", "q_out", "t_out", "second_out", "best_token_out", "second_token_out"),
+    *("before_target_out", "before_current_out", "tile_best", "tile_mass"),
+)
 
-@triton.jit(do_not_specialize=["rows"])
+
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=[*ROWS_OF[:5], *OUTPUTS])
 def partials_kernel(
     hidden,
     weight,
@@ -43,6 +50,7 @@ def partials_kernel(
     DESCRIPTORS: tl.constexpr,
     WIDEN: tl.constexpr,
     EVEN: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):
     """A block of BM rows and a span of SPAN tokens: its partial statistics, or its tiles' masses, or both.
 
@@ -81,7 +89,7 @@ def partials_kernel(
     for first in range(span * SPAN, tl.minimum(span * SPAN + SPAN, vocab), BN):
         z = _product(
             hidden, weight, first_row, first, rows, vocab, width, hidden_stride, weight_stride,
-            BM, BN, BK, DESCRIPTORS, WIDEN, EVEN,
+            BM, BN, BK, DESCRIPTORS, WIDEN, EVEN, PRECISION,
         )  # fmt: skip
         # A tile at a time: statistics of all at once would not leave enough registers for the product. All that is done
         # to a single logit counts; columns are numbered within the tile, to be constants in the instructions.
@@ -134,7 +142,7 @@ def partials_kernel(
             tl.store(before_current_out + at, before_current.to(tl.int32), mask=inside)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["current", *ROWS_OF[4:]])
 def own_kernel(
     hidden,
     weight,
@@ -155,6 +163,7 @@ def own_kernel(
     BK: tl.constexpr,
     WIDEN: tl.constexpr,
     EVEN: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):
     """Each row's logit of its own token: the diagonal of a product of the rows with their tokens' weights.
 
@@ -171,7 +180,7 @@ def own_kernel(
     w_at = weight + token[:, None] * weight_stride + channel[None, :]
     z = tl.zeros([BM, BM], tl.float32)
     for k in range(0, width, BK):
-        z = _multiplied(h_at, w_at, z, channel + k < width, WIDEN, EVEN)
+        z = _multiplied(h_at, w_at, z, channel + k < width, WIDEN, EVEN, PRECISION)
         h_at += BK
         w_at += BK
     lane = tl.arange(0, BM)
@@ -181,17 +190,20 @@ def own_kernel(
     own = _capped(own, scale, soft_cap)
     if forbidden is not None:
         own = tl.where(tl.load(forbidden + token) != 0, float("-inf"), own)
+    # Here and not at the end, as among the others: a select between a product and a difference keeps them apart, and
+    # the compiler from rounding both at once.
+    own = tl.where(known, own, float("-inf"))
     if discount is not None:
         is_current = tl.load(current + row, mask=inside, other=-1) == token
         own = tl.where(is_current, own - tl.load(discount + row, mask=inside, other=0.0), own)
-    tl.store(out + row, tl.where(known, own, float("-inf")), mask=inside)
+    tl.store(out + row, own, mask=inside)
 
 
 @triton.jit
 def _product(
     hidden, weight, first_row, first, rows, vocab, width, hidden_stride, weight_stride,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-    DESCRIPTORS: tl.constexpr, WIDEN: tl.constexpr, EVEN: tl.constexpr,
+    DESCRIPTORS: tl.constexpr, WIDEN: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """hidden @ weight.T of BM rows and BN tokens, in float32; past the ends there is anything."""
     z = tl.zeros([BM, BN], tl.float32)
@@ -206,14 +218,14 @@ def _product(
         h_at = hidden + row[:, None] * hidden_stride + channel[None, :]
         w_at = weight + token[:, None] * weight_stride + channel[None, :]
         for k in range(0, width, BK):
-            z = _multiplied(h_at, w_at, z, channel + k < width, WIDEN, EVEN)
+            z = _multiplied(h_at, w_at, z, channel + k < width, WIDEN, EVEN, PRECISION)
             h_at += BK
             w_at += BK
     return z
 
 
 @triton.jit
-def _multiplied(h_at, w_at, z, there, WIDEN: tl.constexpr, EVEN: tl.constexpr):
+def _multiplied(h_at, w_at, z, there, WIDEN: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr):
     """z + h @ w.T of the blocks at these addresses; channels that are not `there` count nothing."""
     if EVEN:
         h = tl.load(h_at)
@@ -224,7 +236,7 @@ def _multiplied(h_at, w_at, z, there, WIDEN: tl.constexpr, EVEN: tl.constexpr):
     if WIDEN:
         h = h.to(tl.float32)
         w = w.to(tl.float32)
-    return tl.dot(h, w.T, z, input_precision="ieee")
+    return tl.dot(h, w.T, z, input_precision=PRECISION)
 
 
 @triton.jit

@@ -19,7 +19,7 @@ def keyed_uniforms(key: Tensor, stream: Tensor, level: Tensor, step: Tensor, pos
     if count:
         with torch.cuda.device_of(out):
             _uniforms_kernel[(triton.cdiv(count, BLOCK),)](
-                *(word.contiguous() for word in words), out[0], out[1], count, BLOCK, num_warps=4
+                *(word.contiguous() for word in words), out[0], out[1], count, BLOCK, num_warps=4, enable_fp_fusion=True
             )
     return out[0], out[1]
 

@@ -28,7 +28,7 @@ def uniform_step(
     vocab = hidden.shape[1] if head.weight is None else head.weight.shape[0]
     n = noise_tokens.shape[0]
     out = current.clone()
-    for part in row_blocks(hidden.shape[0], vocab):
+    for part in row_blocks(hidden.shape[0], vocab, hidden.device):
         logits = head.logits(hidden[part]).float()
         if discount is not None:
             discounted(logits, current[part], discount[part])

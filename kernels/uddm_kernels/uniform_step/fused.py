@@ -4,6 +4,8 @@ No logit is written to memory. A row that jumps to a prediction draws one of its
 computes that tile's logits once more to draw a token of it. Import it only where Triton is wanted.
 """
 
+import functools
+
 import torch
 import triton
 import triton.language as tl
@@ -38,13 +40,11 @@ def uniform_step(
     out = current.clone()
     if not rows:
         return out
+    discount = None if discount is None else discount.float().contiguous()
     own = own_logits(hidden, head, current, current, discount)
     best, mass = masses(hidden, head, current, discount)
     support = noise_tokens.shape[0]
-    is_noise = None
-    if support < vocab:
-        is_noise = torch.zeros(vocab, dtype=torch.int8, device=hidden.device)
-        is_noise[noise_tokens] = 1
+    is_noise = _membership(noise_tokens, vocab) if support < vocab else None
     flag = torch.zeros(1, dtype=torch.int32, device=hidden.device) if failed is None else failed
     hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
     weight = weight if weight.stride(1) == 1 else weight.contiguous()
@@ -55,7 +55,7 @@ def uniform_step(
             *epilogue(head, hidden.device),
             current.contiguous(),
             own,
-            None if discount is None else discount.float().contiguous(),
+            discount,
             *(x.double().contiguous() for x in (alpha_t, alpha_s, u, v)),
             noise_tokens.contiguous(),
             is_noise,
@@ -80,7 +80,18 @@ def uniform_step(
     return out
 
 
-@triton.jit(do_not_specialize=["vocab", "tiles", "support"])
+@functools.lru_cache(maxsize=4)
+def _membership(noise_tokens: Tensor, vocab: int) -> Tensor:
+    """Which tokens noise can draw, remembered by the very tensor: it is the same in every step."""
+    out = torch.zeros(vocab, dtype=torch.int8, device=noise_tokens.device)
+    out[noise_tokens] = 1
+    return out
+
+
+ROWS_OF = ("current", "own", "discount", "alpha_t", "alpha_s", "u", "v", "best", "mass", "out")
+
+
+@triton.jit(do_not_specialize=["vocab", "tiles", "support"], do_not_specialize_on_alignment=ROWS_OF)
 def _step_kernel(
     hidden,
     weight,
