@@ -92,6 +92,7 @@ def test_results_do_not_depend_on_the_size_of_a_block(monkeypatch, rows, block_e
     head = LinearHead(weight, bias)
     before = linear_stats(hidden, head, target, target)
     monkeypatch.setattr(chunked, "BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(chunked, "BLOCK_ROWS", 1)
     assert_same_bits(linear_stats(hidden, head, target, target), before)
 
 
@@ -128,11 +129,13 @@ def test_all_logits_are_never_held_at_once(block_shapes, rows, vocab):
     assert max(r * v for r, v in block_shapes) <= chunked.BLOCK_ELEMENTS
 
 
-def test_a_vocabulary_beyond_the_block_size_takes_the_fewest_rows_that_round_alike(monkeypatch, block_shapes):
+@pytest.mark.parametrize(("least", "blocks"), [(1, [MIN_ROWS] * 3 + [2]), (20, [20, 20, 10])])
+def test_a_vocabulary_beyond_the_block_size_takes_few_rows_at_a_time(monkeypatch, block_shapes, least, blocks):
     monkeypatch.setattr(chunked, "BLOCK_ELEMENTS", 1000)
+    monkeypatch.setattr(chunked, "BLOCK_ROWS", least)
     hidden, weight, _, _ = problem(50, 257)
     linear_stats(hidden, LinearHead(weight))
-    assert block_shapes == [(MIN_ROWS, 257)] * 3 + [(2, 257)]
+    assert block_shapes == [(rows, 257) for rows in blocks]
 
 
 def test_no_rows_give_no_statistics():

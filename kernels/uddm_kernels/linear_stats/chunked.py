@@ -13,12 +13,14 @@ from uddm_kernels.logit_stats.chunked import logit_stats
 # time and has no cache of that size, sixteen times as many.
 BLOCK_ELEMENTS = 1 << 22
 ON_GPU = 16
+# But of very many tokens so many rows: the head is read anew for every block.
+BLOCK_ROWS = 64
 
 
 def row_blocks(rows: int, vocab: int, device: torch.device) -> Iterator[slice]:
-    """Slices of at most BLOCK_ELEMENTS logits each, and of at least MIN_ROWS rows while there are as many."""
+    """Slices of at most BLOCK_ELEMENTS logits each, but of at least BLOCK_ROWS rows while there are as many."""
     elements = BLOCK_ELEMENTS * (1 if device.type == "cpu" else ON_GPU)
-    step = max(MIN_ROWS, elements // vocab)
+    step = max(MIN_ROWS, BLOCK_ROWS, elements // vocab)
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))
 

@@ -6,15 +6,15 @@ import triton.language as tl
 from uddm_kernels.combine.fused import joined
 from uddm_kernels.fused_math import LOWEST, tanh
 
-# Rows begin anywhere in what a caller slices: their alignment is no reason to compile a kernel anew.
-ROWS_OF = ("target", "target_logit", "current", "current_logit", "discount", "tokens", "out")
-OUTPUTS = (
+# Rows begin anywhere in what a caller slices: where they lie in memory is no reason to compile a kernel anew.
+ROWS_IN = ["target", "target_logit", "current", "current_logit", "discount"]
+ROWS_OUT = [
     *("best_out", "q_out", "t_out", "second_out", "best_token_out", "second_token_out"),
     *("before_target_out", "before_current_out", "tile_best", "tile_mass"),
-)
+]
 
 
-@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=[*ROWS_OF[:5], *OUTPUTS])
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=[*ROWS_IN, *ROWS_OUT])
 def partials_kernel(
     hidden,
     weight,
@@ -142,7 +142,7 @@ def partials_kernel(
             tl.store(before_current_out + at, before_current.to(tl.int32), mask=inside)
 
 
-@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["current", *ROWS_OF[4:]])
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["tokens", "current", "discount", "out"])
 def own_kernel(
     hidden,
     weight,

@@ -88,10 +88,11 @@ def _membership(noise_tokens: Tensor, vocab: int) -> Tensor:
     return out
 
 
-ROWS_OF = ("current", "own", "discount", "alpha_t", "alpha_s", "u", "v", "best", "mass", "out")
+# See linear_stats/fused_kernels.py.
+ROWS = ["current", "own", "discount", "alpha_t", "alpha_s", "u", "v", "best", "mass", "out"]
 
 
-@triton.jit(do_not_specialize=["vocab", "tiles", "support"], do_not_specialize_on_alignment=ROWS_OF)
+@triton.jit(do_not_specialize=["vocab", "tiles", "support"], do_not_specialize_on_alignment=ROWS)
 def _step_kernel(
     hidden,
     weight,
