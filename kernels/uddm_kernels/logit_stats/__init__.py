@@ -50,5 +50,7 @@ def check_tokens(name: str, tokens: Tensor | None, like: Tensor, vocab: int, val
         raise ValueError(f"{name} must be int64 ({rows},), got {tokens.dtype} {tuple(tokens.shape)}")
     if tokens.device != like.device:
         raise ValueError(f"{name} is on {tokens.device}, the rows are on {like.device}")
-    if values and rows and (int(tokens.min()) < 0 or int(tokens.max()) >= vocab):
-        raise ValueError(f"{name} holds token ids outside [0, {vocab})")
+    if values and rows:
+        low, high = torch.stack(torch.aminmax(tokens)).tolist()  # a GPU is waited for once
+        if low < 0 or high >= vocab:
+            raise ValueError(f"{name} holds token ids outside [0, {vocab})")
