@@ -70,7 +70,6 @@ def linear_stats(
 
     Raises ValueError on float64 and on a device without Triton.
     """
-    check(hidden, head)
     discount = None if discount is None else discount.float().contiguous()
     if target is not None and current is not None and _same(target, current):
         stats = linear_stats(hidden, head, None, current, discount)
@@ -81,16 +80,16 @@ def linear_stats(
     return combine(parts, target, target_logit, current, current_logit)
 
 
-def check(hidden: Tensor, head: LinearHead) -> None:
-    """Raise ValueError unless the fused kernels can work on these."""
-    tensors = [hidden, *(x for x in (head.weight, head.bias) if x is not None)]
+def check(hidden: Tensor, head: LinearHead) -> Tensor:
+    """The head's weight. Raises ValueError unless the fused kernels can work on these."""
     if head.weight is None:
         raise ValueError("the fused kernel needs the head's weight, these rows are logits already")
-    for tensor in tensors:
-        if tensor.dtype not in FUSED_DTYPES:
+    for tensor in (hidden, head.weight, head.bias):
+        if tensor is not None and tensor.dtype not in FUSED_DTYPES:
             raise ValueError(f"the fused kernel reads float32, float16 and bfloat16, not {tensor.dtype}")
     if hidden.device.type != "cuda" and isinstance(partials_kernel, triton.JITFunction):
         raise ValueError(f"the fused kernel needs a CUDA or ROCm device, the rows are on {hidden.device}")
+    return head.weight
 
 
 def own_logits(
@@ -101,19 +100,19 @@ def own_logits(
     A discount is float32, here and below.
     -inf for a token outside the head: of several shards of a vocabulary, the maximum is the token's logit.
     """
-    if tokens is None or head.weight is None:
+    if tokens is None:
         return None
+    weight = check(hidden, head)
     rows, width = hidden.shape
     out = torch.full((rows,), -torch.inf, dtype=torch.float32, device=hidden.device)
     if rows:
-        hidden, weight = _side_by_side(hidden), _side_by_side(head.weight)
-        exact = _exact(hidden, head)
-        channels = EXACT.channels if exact else HOPPER.channels
+        hidden, weight = _side_by_side(hidden), _side_by_side(weight)
+        channels = EXACT.channels if _exact(hidden, weight) else HOPPER.channels
         with torch.cuda.device_of(hidden):
             own_kernel[(triton.cdiv(rows, OWN_ROWS),)](
                 hidden,
                 weight,
-                *epilogue(head, hidden.device),
+                *epilogue(head, weight),
                 tokens.contiguous(),
                 None if discount is None or current is None else current.contiguous(),
                 discount,
@@ -144,9 +143,9 @@ def partials(
     discount: Tensor | None = None,
 ) -> Partials:
     """Statistics of every span of SPAN tokens, (spans, rows)."""
-    assert head.weight is not None  # noqa: S101 - `check` refuses such a head
-    rows, spans = hidden.shape[0], triton.cdiv(head.weight.shape[0], SPAN)
-    out = Partials.empty(spans, rows, hidden.device, head.weight.shape[0], target is not None, current is not None)
+    rows, vocab = hidden.shape[0], check(hidden, head).shape[0]
+    spans = triton.cdiv(vocab, SPAN)
+    out = Partials.empty(spans, rows, hidden.device, vocab, target is not None, current is not None)
     if rows:
         _launch(hidden, head, (target, target_logit), (current, current_logit), discount, out, None)
     return out
@@ -159,8 +158,7 @@ def masses(
 
     A tile whose tokens are all forbidden has m = -inf. A row with NaN or +inf has m = +inf somewhere.
     """
-    assert head.weight is not None  # noqa: S101 - `check` refuses such a head
-    rows, tiles = hidden.shape[0], triton.cdiv(head.weight.shape[0], TILE)
+    rows, tiles = hidden.shape[0], triton.cdiv(check(hidden, head).shape[0], TILE)
     out = torch.empty(2, rows, tiles, dtype=torch.float32, device=hidden.device)
     if rows:
         _launch(hidden, head, (None, None), (current if discount is not None else None, None), discount, None, out)
@@ -176,13 +174,11 @@ def _launch(
     parts: Partials | None,
     mass: Tensor | None,
 ) -> None:
-    weight = head.weight
-    assert weight is not None  # noqa: S101 - `check` refuses such a head
     rows, width = hidden.shape
-    hidden, weight = _side_by_side(hidden), _side_by_side(weight)
+    hidden, weight = _side_by_side(hidden), _side_by_side(check(hidden, head))
     span = SPAN if parts is not None or rows > LONG_FROM else SHORT_SPAN
     slim = target[1] is None and current[1] is None and head.soft_cap is None
-    exact = _exact(hidden, head)
+    exact = _exact(hidden, weight)
     descriptors = not exact and _describable(hidden, weight)
     shape = choose_shape(rows, slim, exact, descriptors)
     stored = [None] * 8 if parts is None else parts.tensors()
@@ -190,7 +186,7 @@ def _launch(
         partials_kernel[(triton.cdiv(rows, shape.rows) * triton.cdiv(weight.shape[0], span),)](
             TensorDescriptor.from_tensor(hidden, [shape.rows, shape.channels]) if descriptors else hidden,
             TensorDescriptor.from_tensor(weight, [shape.tokens, shape.channels]) if descriptors else weight,
-            *epilogue(head, hidden.device),
+            *epilogue(head, weight),
             *(None if x is None else x.contiguous() for x in (*target, *current)),
             discount,
             *stored,
@@ -229,12 +225,11 @@ def choose_shape(rows: int, slim: bool, exact: bool, descriptors: bool) -> Shape
     return HOPPER_WIDE if slim else HOPPER
 
 
-def epilogue(head: LinearHead, device: torch.device) -> tuple[Tensor | None, Tensor | None, float | None, float | None]:
+def epilogue(head: LinearHead, weight: Tensor) -> tuple[Tensor | None, Tensor | None, float | None, float | None]:
     """What makes a logit of a product: bias, which tokens are forbidden, scale and cap, each None without effect."""
-    vocab = 0 if head.weight is None else head.weight.shape[0]
     return (
         None if head.bias is None else head.bias.contiguous(),
-        _forbidden(head.forbidden, vocab, device) if head.forbidden else None,
+        _forbidden(head.forbidden, weight.shape[0], weight.device) if head.forbidden else None,
         None if head.scale == 1.0 else head.scale,
         head.soft_cap,
     )
@@ -256,9 +251,9 @@ def _side_by_side(x: Tensor) -> Tensor:
     return x if x.stride(1) == 1 else x.contiguous()
 
 
-def _exact(hidden: Tensor, head: LinearHead) -> bool:
-    assert head.weight is not None  # noqa: S101 - `check` refuses such a head
-    return hidden.dtype == torch.float32 or head.weight.dtype == torch.float32 or hidden.dtype != head.weight.dtype
+def _exact(hidden: Tensor, weight: Tensor) -> bool:
+    """Whether the product is one of float32: an operand is, or the two are not alike and are widened to it."""
+    return hidden.dtype == torch.float32 or hidden.dtype != weight.dtype
 
 
 def _capability(device: torch.device) -> tuple[int, int]:

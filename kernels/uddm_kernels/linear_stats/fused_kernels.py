@@ -52,7 +52,7 @@ def partials_kernel(
     EVEN: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """A block of BM rows and a span of SPAN tokens: its partial statistics, or its tiles' masses, or both.
+    """A block of BM rows and a span of SPAN tokens: its partial statistics, or its tiles' masses.
 
     Blocks of rows follow each other fastest: programs that run together read the same span of the weight.
     """

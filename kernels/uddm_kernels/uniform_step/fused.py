@@ -33,9 +33,7 @@ def uniform_step(
     failed: Tensor | None = None,
 ) -> Tensor:
     """See `uddm_kernels.uniform_step.uniform_step`. Raises ValueError on float64 and on a device without Triton."""
-    check(hidden, head)
-    weight = head.weight
-    assert weight is not None  # noqa: S101 - `check` refuses such a head
+    weight = check(hidden, head)
     rows, vocab = hidden.shape[0], weight.shape[0]
     out = current.clone()
     if not rows:
@@ -52,7 +50,7 @@ def uniform_step(
         _step_kernel[(rows,)](
             hidden,
             weight,
-            *epilogue(head, hidden.device),
+            *epilogue(head, weight),
             current.contiguous(),
             own,
             discount,
