@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import basins, entropy, load
+    from audit_cli.api import basins, calibrate, entropy, evaluate, extract, load
     from audit_cli.audits.journal import JournalError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         BasinMeasurement,
         Candidate,
         EntropyMeasurement,
+        Evaluation,
+        ExtractionMeasurement,
         Judgement,
         LevelMeasurement,
         Skipped,
@@ -30,15 +32,20 @@ if TYPE_CHECKING:
         Verdict,
     )
     from audit_cli.reports.frame import frame
+    from audit_cli.verdicts.calibration import Calibration, CalibrationError
 
 __version__ = "0.1.0"
 __all__ = [
     "Basin",
     "BasinMeasurement",
+    "Calibration",
+    "CalibrationError",
     "Candidate",
     "CandidateError",
     "CheckpointError",
     "EntropyMeasurement",
+    "Evaluation",
+    "ExtractionMeasurement",
     "JournalError",
     "Judgement",
     "LevelMeasurement",
@@ -51,7 +58,10 @@ __all__ = [
     "Verdict",
     "__version__",
     "basins",
+    "calibrate",
     "entropy",
+    "evaluate",
+    "extract",
     "frame",
     "load",
     "open_texts",
@@ -59,10 +69,15 @@ __all__ = [
 # Where a name comes from, as the imports above say it; all others are records.
 _PLACES = {
     "basins": "audit_cli.api",
+    "calibrate": "audit_cli.api",
     "entropy": "audit_cli.api",
+    "evaluate": "audit_cli.api",
+    "extract": "audit_cli.api",
     "load": "audit_cli.api",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
+    "Calibration": "audit_cli.verdicts.calibration",
+    "CalibrationError": "audit_cli.verdicts.calibration",
     "CandidateError": "audit_cli.candidates",
     "CheckpointError": "audit_cli.checkpoints",
     "JournalError": "audit_cli.audits.journal",

@@ -4,6 +4,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
@@ -13,26 +14,36 @@ from audit_cli.audits import (
     BasinSettings,
     Comparison,
     EntropySettings,
+    ExtractionSettings,
     Journal,
     Slot,
     Watch,
     basins_audit,
     entropy_audit,
+    extraction_audit,
     report_basins,
     report_entropy,
+    report_extraction,
 )
+from audit_cli.audits.calibrate import Calibrator
+from audit_cli.audits.evaluate import EvaluateSettings, Evaluator
 from audit_cli.audits.law import SAMPLERS
 from audit_cli.audits.run import Audit
 from audit_cli.audits.stream import Stream
 from audit_cli.candidates import GivenTexts, Texts, numbered
 from audit_cli.checkpoints import AUTO, LoadedModel, Precision, load_model
+from audit_cli.diffusion.corruption import Pattern
 from audit_cli.diffusion.schedules import T_MIN
-from audit_cli.records import AuditReport, Candidate, Skipped, TextResult
+from audit_cli.records import AuditReport, Candidate, Evaluation, Skipped, TextResult
 from audit_cli.redaction import Redaction, ShowText
+from audit_cli.verdicts.calibration import Calibration, read
+from audit_cli.verdicts.recipes import OF_BASINS, OF_ENTROPY, Recipe, named
 
 AnyTexts = Iterable[str | Candidate] | Texts
+AnyCalibration = Calibration | str | Path
 Results = Generator[TextResult, None, None]
 Protocol = Literal["default", "paper"]
+Dynamics = Literal["ancestral", "attractor", "ancestral+attractor", "one-shot", "posterior-argmax", "entropy-bound"]
 
 # Fingerprints of one process can be compared, and nobody else can make them.
 _PROCESS_KEY = secrets.token_bytes(32)
@@ -76,6 +87,7 @@ def entropy(
     texts: AnyTexts,
     heldout: AnyTexts | None = None,
     *,
+    calibration: AnyCalibration | None = None,
     twins: int = 0,
     slot: str = "digits",
     reference_model: LoadedModel | None = None,
@@ -84,6 +96,7 @@ def entropy(
     t: float = T_MIN,
     draws: int = 0,
     context: Literal["all", "prefix"] = "all",
+    recipe: str | None = None,
     protocol: Protocol = "default",
     per_token: bool = False,
     batch_size: int | None = None,
@@ -96,22 +109,11 @@ def entropy(
     clean text at the smallest time, else one), `context` "prefix" for what a token's own prefix tells of it.
     `per_token` adds every token's numbers, `entropy.per_token`, with ids that `model.tokenizer.piece` spells.
     """
-    _require(T_MIN <= t <= 1, f"t is a diffusion time from {T_MIN:g} to 1, not {t}")
-    _require(draws >= 0, f"draws must be at least 0, not {draws}")
-    _require(context in ("all", "prefix"), f"context is all or prefix, not {context!r}")
     _check_run(protocol, fdr, seed, batch_size)
-    settings = EntropySettings(
-        t=t,
-        # A corruption at a later time is no clean text.
-        draws=draws or int(protocol == "paper" or t > T_MIN),
-        context=context,
-        protocol=protocol,
-        seed=seed,
-        fdr=fdr,
-        per_token=per_token,
-        batch_size=batch_size,
-    )
-    comparison = _comparison(model, heldout, twins, slot, reference_model)
+    name = _recipe(recipe, OF_ENTROPY, twins, reference_model)
+    settings = _entropy_settings(t, draws, context, protocol, name, seed=seed, fdr=fdr, batch_size=batch_size)
+    settings = replace(settings, per_token=per_token)
+    comparison = _comparison(model, heldout, twins, slot, reference_model, calibration)
     return _results(entropy_audit, report_entropy, model, _checked(texts), comparison, settings, _redaction(key))
 
 
@@ -120,6 +122,7 @@ def basins(
     texts: AnyTexts,
     heldout: AnyTexts | None = None,
     *,
+    calibration: AnyCalibration | None = None,
     twins: int = 0,
     slot: str = "digits",
     reference_model: LoadedModel | None = None,
@@ -128,7 +131,9 @@ def basins(
     levels: Sequence[float] | None = None,
     restarts: int | None = None,
     steps: int | None = None,
-    sampler: Literal["ancestral", "attractor", "one-shot", "posterior-argmax", "entropy-bound"] | None = None,
+    sampler: Dynamics | None = None,
+    pattern: Literal["uniform", "span", "prefix"] = "uniform",
+    recipe: str | None = None,
     protocol: Protocol = "default",
     argmax: bool = False,
     batch_size: int | None = None,
@@ -144,43 +149,142 @@ def basins(
     result has a `judgement` with p, q and verdict: these need all scores, so the first result comes when everything
     is measured. Measurements wait in an unnamed temporary file. Texts are then read more than once: what `open_texts`
     gives is read again, anything else is kept in memory. `reference_model` (with `heldout`) is a model that has not
-    seen the texts. A comparison that can find nothing, or little, is told as a `UserWarning`.
+    seen the texts. A `calibration`, or the path of its file, stands for held-out text that `calibrate` has measured, of
+    the same model, by the same settings, and under the same `key`. A comparison that can find nothing, or little, is
+    told as a `UserWarning`.
 
-    `levels` (shares of the tokens), `restarts`, `steps`, `sampler` and `protocol` are as `uddm-audit basins --help`
-    says, by default those of the model's family; protocol "paper" has its own levels, restarts and steps, and is meant
-    for `load(..., weights="raw")`. `argmax` adds the recovery rate of a single argmax to every level.
+    `levels` (shares of the tokens), `restarts`, `steps`, `sampler`, `pattern` and `protocol` are as `uddm-audit basins
+    --help` says, by default those of the model's family; protocol "paper" has its own levels, restarts and steps,
+    corrupts uniformly, and is meant for `load(..., weights="raw")`. By pattern "uniform" a level destroys each token
+    independently, by "span" one contiguous run of that share, by "prefix" the last tokens, so that the beginning is the
+    cue; networks were trained on the first alone. `argmax` adds the recovery rate of a single argmax to every level.
 
     `key` is what fingerprints are made with: the bytes of the command line's give the command line's, None those of
     this process alone. A generator that is closed, or forgotten, leaves nothing behind; use it in one thread.
 
     Raises ValueError on settings that contradict each other or the model, TypeError for texts that are none, and in
     the iteration CandidateError for files that cannot be read or have changed, JournalError where the disk is full,
-    MemoryError where a single text is too much.
+    CalibrationError for a calibration of something else, MemoryError where a single text is too much.
     """
-    paper = protocol == "paper"
-    own = (levels, restarts, steps) == (None, None, None)
-    _require(own or not paper, 'protocol "paper" has its own levels, restarts and steps')
-    shares = BasinSettings.levels if levels is None else tuple(sorted({float(level) for level in levels}))
-    _require(bool(shares), "no levels")
-    _require(all(0 < level <= 1 for level in shares), "levels are shares of the tokens, above 0 and at most 1")
-    _require(restarts is None or restarts > 0, f"restarts must be at least 1, not {restarts}")
+    _check_run(protocol, fdr, seed, batch_size)
+    name = _recipe(recipe, OF_BASINS, twins, reference_model)
+    asked = {"seed": seed, "fdr": fdr, "batch_size": batch_size}
+    settings = _basin_settings(levels, restarts, steps, sampler, pattern, protocol, name, argmax=argmax, **asked)
+    settings.probe(model)
+    comparison = _comparison(model, heldout, twins, slot, reference_model, calibration)
+    return _results(basins_audit, report_basins, model, _checked(texts), comparison, settings, _redaction(key))
+
+
+def calibrate(
+    model: LoadedModel,
+    heldout: AnyTexts,
+    command: Literal["basins", "entropy"] = "basins",
+    *,
+    lengths: tuple[int, int] | None = None,
+    seed: int = 0,
+    levels: Sequence[float] | None = None,
+    restarts: int | None = None,
+    steps: int | None = None,
+    sampler: Dynamics | None = None,
+    pattern: Literal["uniform", "span", "prefix"] = "uniform",
+    t: float = T_MIN,
+    draws: int = 0,
+    context: Literal["all", "prefix"] = "all",
+    recipe: str | None = None,
+    protocol: Protocol = "default",
+    batch_size: int | None = None,
+    key: bytes | None = None,
+) -> Calibration:
+    """Held-out text measured once, for many audits of one model by `command`: `encoded()` gives the file's bytes.
+
+    `lengths` are the least and most tokens of the texts to come, by default those of the held-out texts; every band of
+    lengths within a quarter takes the time of all held-out texts. The settings are those of `basins` or of `entropy`,
+    each for its command alone, and later runs must have the same. Under another `key` candidates that are among the
+    held-out texts are not recognized. Measures before it returns.
+
+    Raises ValueError on settings that contradict each other or the model, and where nothing can be measured.
+    """
+    _require(command in ("basins", "entropy"), f"command is basins or entropy, not {command!r}")
+    fine = lengths is None or (len(lengths) == 2 and 1 <= lengths[0] <= lengths[1])
+    _require(fine, f"lengths are the least and the most tokens of a text, not {lengths!r}")
+    _check_run(protocol, 0.05, seed, batch_size)
+    redaction = _redaction(key)
+    name = _recipe(recipe, OF_BASINS if command == "basins" else OF_ENTROPY, 0, None)
+    asked = {"seed": seed, "batch_size": batch_size}
+    with closing(Journal(None, redaction.key)) as journal:
+        audit: Audit[Any]
+        if command == "basins":
+            _require((t, draws, context) == (T_MIN, 0, "all"), "t, draws and context are settings of entropy")
+            basins = _basin_settings(levels, restarts, steps, sampler, pattern, protocol, name, **asked)
+            audit = basins_audit(model, (), Comparison(), basins, _Warnings(), journal)
+        else:
+            own = (levels, restarts, steps, sampler, pattern) == (None, None, None, None, "uniform")
+            _require(own, "levels, restarts, steps, sampler and pattern are settings of basins")
+            settings = _entropy_settings(t, draws, context, protocol, name, **asked)
+            audit = entropy_audit(model, (), Comparison(), settings, _Warnings(), journal)
+        return Calibrator[Any](audit, _again(_checked(heldout)), lengths).made()
+
+
+def extract(
+    model: LoadedModel,
+    texts: AnyTexts,
+    *,
+    slot: str = "digits",
+    twins: int = 199,
+    fdr: float = 0.05,
+    seed: int = 0,
+    restarts: int = 64,
+    steps: int | None = None,
+    sampler: Dynamics | None = None,
+    fillings: bool = False,
+    batch_size: int | None = None,
+    key: bytes | None = None,
+) -> Results:
+    """Whether the secret in each text's slot comes back to who knows the rest of it: a result a text, in their order.
+
+    `slot` is "digits", "letters", "alphanumeric", or a template such as "card {} pin {}"; a text without one, or longer
+    than the model, is skipped. A token that holds a part of the slot is free as a whole. Every text is compared with
+    so many `twins`, its slot redrawn; with 0 there is no verdict. `fillings` keeps of each text the tokens with the
+    filling that came back most often, `extraction.filling`, and spells them, `recovered_text`: it may be the secret of
+    somebody else. `restarts` is how often each slot is filled; `steps`, `sampler`, `texts`, when results come, `key`
+    and errors are as in `basins`.
+    """
+    _require(restarts > 0, f"restarts must be at least 1, not {restarts}")
     _require(steps is None or steps > 0, f"steps must be at least 1, not {steps}")
     _require(sampler is None or sampler in SAMPLERS, f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
-    _check_run(protocol, fdr, seed, batch_size)
-    settings = BasinSettings(
-        levels=shares,
-        restarts=restarts or BasinSettings.restarts,
-        steps=steps,
-        sampler=sampler or "",
-        protocol=protocol,
-        seed=seed,
-        fdr=fdr,
-        argmax=argmax,
-        batch_size=batch_size,
-    )
+    _check_run("default", fdr, seed, batch_size)
+    settings = ExtractionSettings(slot, restarts, steps, sampler or "", seed, fdr, fillings, batch_size)
     settings.probe(model)
-    comparison = _comparison(model, heldout, twins, slot, reference_model)
-    return _results(basins_audit, report_basins, model, _checked(texts), comparison, settings, _redaction(key))
+    comparison = _comparison(model, None, twins, slot, None)
+    return _results(extraction_audit, report_extraction, model, _checked(texts), comparison, settings, _redaction(key))
+
+
+def evaluate(
+    model: LoadedModel,
+    members: AnyTexts,
+    heldout: AnyTexts,
+    *,
+    reference_model: LoadedModel | None = None,
+    restarts: int = EvaluateSettings.restarts,
+    steps: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    key: bytes | None = None,
+) -> Evaluation:
+    """How well every score tells `members`, which the model was trained on, from `heldout` text, which it was not.
+
+    Of a long text one window is measured. `reference_model` adds the scores that ask a second model; the rest is as
+    in `basins`. Raises ValueError where there is nothing to compare.
+    """
+    _require(restarts > 0, f"restarts must be at least 1, not {restarts}")
+    _require(steps is None or steps > 0, f"steps must be at least 1, not {steps}")
+    _check_run("default", 0.05, seed, batch_size)
+    _comparison(model, heldout, 0, "digits", reference_model)
+    settings = EvaluateSettings(restarts=restarts, steps=steps, seed=seed, batch_size=batch_size)
+    redaction = _redaction(key)
+    with closing(Journal(None, redaction.key)) as journal:
+        texts = _again(_checked(members)), _again(_checked(heldout))
+        return Evaluator(model, *texts, settings, reference_model, _Warnings(), journal).report(redaction)
 
 
 def _results(
@@ -239,11 +343,54 @@ def _checked(texts: AnyTexts) -> AnyTexts:
     return texts
 
 
+def _basin_settings(
+    levels: Sequence[float] | None,
+    restarts: int | None,
+    steps: int | None,
+    sampler: str | None,
+    pattern: str,
+    protocol: str,
+    recipe: str,
+    **more: Any,
+) -> BasinSettings:
+    paper = protocol == "paper"
+    own = (levels, restarts, steps) == (None, None, None)
+    _require(own or not paper, 'protocol "paper" has its own levels, restarts and steps')
+    shares = BasinSettings.levels if levels is None else tuple(sorted({float(level) for level in levels}))
+    _require(bool(shares), "no levels")
+    _require(all(0 < level <= 1 for level in shares), "levels are shares of the tokens, above 0 and at most 1")
+    _require(restarts is None or restarts > 0, f"restarts must be at least 1, not {restarts}")
+    _require(steps is None or steps > 0, f"steps must be at least 1, not {steps}")
+    _require(sampler is None or sampler in SAMPLERS, f"unknown sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+    _require(pattern in list(Pattern), f"unknown pattern {pattern!r}; known: {', '.join(Pattern)}")
+    _require(pattern == Pattern.UNIFORM or not paper, 'protocol "paper" corrupts uniformly')
+    restarts = restarts or BasinSettings.restarts
+    return BasinSettings(shares, restarts, steps, sampler or "", recipe, protocol, pattern=pattern, **more)
+
+
+def _entropy_settings(t: float, draws: int, context: str, protocol: str, recipe: str, **more: Any) -> EntropySettings:
+    _require(T_MIN <= t <= 1, f"t is a diffusion time from {T_MIN:g} to 1, not {t}")
+    _require(draws >= 0, f"draws must be at least 0, not {draws}")
+    _require(context in ("all", "prefix"), f"context is all or prefix, not {context!r}")
+    # A corruption at a later time is no clean text.
+    draws = draws or int(protocol == "paper" or t > T_MIN)
+    return EntropySettings(t, draws, context, protocol=protocol, recipe=recipe, **more)
+
+
 def _comparison(
-    model: LoadedModel, heldout: AnyTexts | None, twins: int, slot: str, reference: LoadedModel | None
+    model: LoadedModel,
+    heldout: AnyTexts | None,
+    twins: int,
+    slot: str,
+    reference: LoadedModel | None,
+    calibration: AnyCalibration | None = None,
 ) -> Comparison:
     """What to compare with. Raises ValueError on what is none, or two, or cannot be compared token by token."""
     _require(twins >= 0, f"twins must be at least 0, not {twins}")
+    if calibration is not None:
+        alone = heldout is None and not twins and reference is None
+        _require(alone, "a calibration is a comparison of its own: give no heldout text, twins or reference_model")
+        return Comparison(calibration=calibration if isinstance(calibration, Calibration) else read(Path(calibration)))
     if reference is not None:
         _require(heldout is not None, "reference_model needs heldout text: it shows which difference is ordinary")
         same = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
@@ -254,6 +401,12 @@ def _comparison(
         longest, needed = reference.layout.max_length, model.layout.max_length
         _require(longest >= needed, f"the reference model takes {longest} tokens, and the model {needed}")
     return Comparison(None if heldout is None else _again(_checked(heldout)), twins, Slot(slot), reference)
+
+
+def _recipe(name: str | None, known: tuple[Recipe, ...], twins: int, reference: LoadedModel | None) -> str:
+    """The name of a deciding score, empty for the default. Raises ValueError on one that cannot decide here."""
+    _require(name is None or not (twins or reference), "twins and reference_model compare by a score of their own")
+    return "" if name is None else named(name, known).name
 
 
 def _check_run(protocol: str, fdr: float, seed: int, batch_size: int | None) -> None:

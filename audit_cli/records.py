@@ -11,6 +11,9 @@ from typing import Protocol
 
 # A token whose entropy is below this is one of which the model is certain (nats).
 VANISHING_NATS = 0.05
+# No token's surprise counts for more in a root mean square, as a share of log V: a stored text with two letters of it
+# changed is stored.
+SURPRISE_CAP = 1.25
 
 
 class Verdict(StrEnum):
@@ -37,6 +40,15 @@ class LawCheck(StrEnum):
     CONFIRMED = "confirmed"
     LEAKS = "leaks"
     CONTRADICTED = "contradicted"
+
+
+class Comparability(StrEnum):
+    """Whether a text is of the kind that it is compared with."""
+
+    COMPARABLE = "comparable"
+    SHIFTED = "shifted"
+    NOT_CHECKABLE = "not checkable"
+    NOT_NEEDED = "not needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,10 @@ class TokenMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class EntropyMeasurement:
-    """The conditional entropy and surprise of a text's tokens, averaged over `draws` corruptions at time t."""
+    """The conditional entropy and surprise of a text's tokens, averaged over `draws` corruptions at time t.
+
+    `surprise_rms` is a root mean square over tokens, in which each has SURPRISE_CAP log V at most.
+    """
 
     tokens: int
     law: str
@@ -129,6 +144,7 @@ class EntropyMeasurement:
     entropy_max: float
     surprise_mean: float
     surprise_max: float
+    surprise_rms: float
     margin_mean: float
     vanishing_share: float
     longest_sure_run: int
@@ -149,6 +165,8 @@ class LevelMeasurement:
     recovery_rates: tuple[float, ...]
     unstable_rates: tuple[float, ...]
     argmax_recovery_rate: float | None = None
+    # Of what came back with the text, a restart; at the deciding level only.
+    edit_similarities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,53 @@ class BasinMeasurement:
     def curve(self) -> tuple[LevelMeasurement, ...]:
         """All restarts at every level: the levels, with the deciding one's extra restarts."""
         return tuple(self.deciding if level.t == self.deciding.t else level for level in self.levels)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionMeasurement:
+    """What came back in the slot of a text, which was noise in a template that stood as it is.
+
+    The secret itself came back in `exact` of `restarts`; `recovered_share` of the slot's tokens were right on average.
+    `fillings` distinct ones came back, the most frequent `most_frequent` times; `rank` is the secret's among them, ties
+    against it, None where it never came back. `filling` are the text's tokens with the most frequent one, if kept.
+    """
+
+    tokens: int
+    slot_tokens: int
+    t: float
+    restarts: int
+    exact: int
+    recovered_share: float
+    fillings: int
+    most_frequent: int
+    rank: int | None
+    entropy: EntropyMeasurement
+    evaluations: int
+    filling: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that scores of one row are made of; what was not measured is None or empty.
+
+    `surprises`, `entropies` and `deviations` (of log p, all in nats) have an entry a token. `others` are basins under
+    further dynamics, by name. `votes` is the share of random subsets of tokens that surprise the reference model more.
+    """
+
+    vocab_size: int
+    entropy: EntropyMeasurement
+    basins: BasinMeasurement | None = None
+    others: tuple[tuple[str, BasinMeasurement], ...] = ()
+    surprises: tuple[float, ...] = ()
+    entropies: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    compressed_bytes: int = 0
+    nelbo: float | None = None
+    noisy_surprise: float | None = None
+    reference_surprise: float | None = None
+    reference_noisy_surprise: float | None = None
+    votes: float | None = None
+    evaluations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +262,7 @@ class Judgement:
     p_value_upper95: float | None = None
     q_value: float | None = None
     references: int | None = None
-    comparability: str = "not checked"
+    comparability: Comparability | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +334,8 @@ class TextResult:
     entropy: EntropyMeasurement | None = None
     basin_measurement: BasinMeasurement | None = None
     basin: Basin | None = None
+    extraction: ExtractionMeasurement | None = None
+    recovered_text: str | None = None
     judgement: Judgement | None = None
 
 
@@ -305,8 +372,29 @@ class HeldoutQuantile:
 
 
 @dataclass(frozen=True, slots=True)
+class FairnessCheck:
+    """Whether the candidates together are of the kind of the held-out text, told by texts alone.
+
+    `reason` names differences in shape, or why nothing could be checked, and holds no text. `unlike` of the
+    `candidates` that were looked at are `shifted`, each for itself or all together; `auc` and `p_value` are of all
+    together. `words` are the candidates' own: they are shown as their texts are.
+    """
+
+    grade: Comparability
+    reason: str
+    candidates: int
+    references: int
+    auc: float | None
+    p_value: float | None
+    unlike: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldoutSummary:
-    """The held-out text of a run. `references` is the smallest number that any candidate was compared with."""
+    """The held-out text of a run. `references` is the smallest number that any candidate was compared with, and
+    `known` how many score as if the model had seen them. `recalled` of their pieces were measured by an earlier run;
+    those of a calibration all were, and are not here."""
 
     given: int
     measured: int
@@ -318,6 +406,10 @@ class HeldoutSummary:
     references: int
     median: HeldoutQuantile | None
     best_hundredth: HeldoutQuantile | None
+    fairness: FairnessCheck | None = None
+    known: int = 0
+    recalled: int = 0
+    calibrated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,5 +443,59 @@ class AuditReport:
     heldout: HeldoutSummary | None = None
     regime: RegimeReport | None = None
     reference_model: ModelInfo | None = None
+    # What the deciding score is, in words.
+    judged_by: str = ""
     given_entropy: float | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """The share of members whose score at most `fpr` of the other texts reach. `too_few`: so few others are expected
+    above the threshold that another sample of them would move it."""
+
+    fpr: float
+    tpr: Interval
+    too_few: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreReport:
+    """How well one score tells members from other texts; `false` and `true` are the points of its ROC."""
+
+    name: str
+    told: str
+    auc: Interval
+    points: tuple[Operating, ...]
+    false: tuple[float, ...]
+    true: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """A text of which it is known whether it is a member, and its scores in the order of `Evaluation.recipes`."""
+
+    candidate: Candidate
+    fingerprint: str
+    member: bool
+    tokens: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All scores side by side; `reports` leaves out those that could not be measured of every text."""
+
+    model: ModelInfo
+    law: LawCheckResult
+    run: RunInfo
+    reports: tuple[ScoreReport, ...]
+    recipes: tuple[str, ...]
+    texts: tuple[ScoredText, ...]
+    members: int
+    others: int
+    skipped: int
+    duplicates: int
+    near_duplicates: int
+    too_short: int
+    reference_model: ModelInfo | None = None

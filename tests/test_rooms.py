@@ -89,9 +89,12 @@ def test_only_the_command_line_exits_or_reads_the_environment():
     assert not wrong
 
 
+COMMANDS = ("entropy", "basins", "calibrate", "extract", "evaluate", "inspect", "convert", "train")
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([command, "--help"] for command in ("entropy", "basins", "inspect", "convert", "train"))],
+    [["--help"], *([command, "--help"] for command in COMMANDS)],
 )
 def test_help_loads_the_standard_library_and_typer_only(arguments):
     code = (

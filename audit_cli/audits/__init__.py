@@ -3,6 +3,7 @@
 from audit_cli.audits.basins import BasinSettings, audit_basins, basins_audit, report_basins
 from audit_cli.audits.comparison import Comparison
 from audit_cli.audits.entropy import EntropySettings, audit_entropy, entropy_audit, report_entropy
+from audit_cli.audits.extraction import ExtractionSettings, extraction_audit, report_extraction
 from audit_cli.audits.inspect import inspect_model
 from audit_cli.audits.journal import Journal, JournalError
 from audit_cli.audits.twins import Slot
@@ -12,6 +13,7 @@ __all__ = [
     "BasinSettings",
     "Comparison",
     "EntropySettings",
+    "ExtractionSettings",
     "Journal",
     "JournalError",
     "Slot",
@@ -20,7 +22,9 @@ __all__ = [
     "audit_entropy",
     "basins_audit",
     "entropy_audit",
+    "extraction_audit",
     "inspect_model",
     "report_basins",
     "report_entropy",
+    "report_extraction",
 ]

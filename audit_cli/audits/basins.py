@@ -1,29 +1,34 @@
 """`uddm-audit basins`: corrupt texts, run the reverse process, count what comes back, and judge."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.journal import Journal
-from audit_cli.audits.law import STEPLESS, check_paper, clean_look, sampler_for
+from audit_cli.audits.law import STEPLESS, check_paper, clean_look, restoring, sampler_for
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
+from audit_cli.diffusion.corruption import Pattern
 from audit_cli.diffusion.denoiser import Denoiser, Law
+from audit_cli.diffusion.samplers import Sampler
 from audit_cli.diffusion.schedules import level_at, time_at_level
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.records import AuditReport, Basin, BasinMeasurement, EntropyMeasurement, Row, Skipped
+from audit_cli.records import AuditReport, Basin, BasinMeasurement, EntropyMeasurement, Evidence, Row, Skipped
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.basin import basin
 from audit_cli.verdicts.recipes import (
     BASIN_AREA,
-    BASIN_SURPRISE,
+    BASIN_EXCESS,
+    CASCADE,
     HIGHEST_LEVEL,
+    OF_BASINS,
+    SCREEN,
     Recipe,
-    basin_area,
-    basin_surprise_score,
+    named,
 )
 from audit_cli.verdicts.returns import DECIDING_LEVEL, MORE_RESTARTS, returns
 
@@ -35,19 +40,22 @@ PAPER_STEPS = 1000
 class BasinSettings:
     """How to measure. `protocol` "paper" takes its times as they are, one restart on the whole 1000-step grid.
 
-    Without a `sampler` it is the family's own, without `steps` as many as it takes by default.
+    Without a `sampler` it is the one that restores best, without `steps` as many as it takes by default. `recipe`
+    names the deciding score; with "cascade" only texts that pass its screen are corrupted.
     """
 
     levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75)
     restarts: int = 8
     steps: int | None = None
     sampler: str = ""
+    recipe: str = ""
     protocol: str = "default"
     seed: int = 0
     fdr: float = 0.05
     argmax: bool = False
     per_token: bool = False
     batch_size: int | None = None
+    pattern: str = Pattern.UNIFORM.value
 
     def probe(self, model: LoadedModel) -> BasinProbe:
         """The probe of these settings. Raises ValueError on a level that the schedule does not reach."""
@@ -59,17 +67,21 @@ class BasinSettings:
             times=times,
             deciding=min(range(len(levels)), key=lambda k: abs(levels[k] - DECIDING_LEVEL)),
             restarts=1 if paper else self.restarts,
-            sampler=sampler_for(model, self.sampler, self._steps(paper), snap=paper),
+            sampler=self._paper_sampler(model) if paper else restoring(model, self.sampler, self.steps),
             seed=self.seed,
             argmax=self.argmax,
             entropy=clean_look(model, self.seed, self.per_token, self.batch_size),
             batch_size=self.batch_size,
+            pattern=Pattern(self.pattern),
+            screen=SCREEN * math.log(model.info.vocab_size) if self.recipe == CASCADE.name else None,
         )
 
     def settled(self, model: LoadedModel) -> "BasinSettings":
         """The same with all that is done by name. Raises ValueError on settings that do not fit the model."""
         if self.protocol == "paper":
             check_paper(model)
+            if self.pattern != Pattern.UNIFORM:
+                raise ValueError(f"the paper's protocol corrupts each position independently, not by {self.pattern}")
         probe = self.probe(model)
         return replace(
             self,
@@ -79,8 +91,9 @@ class BasinSettings:
             steps=getattr(probe.sampler, "steps", None),
         )
 
-    def _steps(self, paper: bool) -> int | None:
-        return PAPER_STEPS if paper and self.sampler not in STEPLESS else self.steps
+    def _paper_sampler(self, model: LoadedModel) -> Sampler:
+        steps = None if self.sampler in STEPLESS else PAPER_STEPS
+        return sampler_for(model, self.sampler, steps, snap=True)
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,9 @@ class BasinTask:
     @property
     def recipe(self) -> Recipe:
         """See `Task`: without surprise where that is not of the leave-one-out law."""
-        return BASIN_SURPRISE if self.model.denoiser.law is Law.LEAVE_ONE_OUT else BASIN_AREA
+        if self.settings.recipe:
+            return named(self.settings.recipe, OF_BASINS)
+        return BASIN_EXCESS if self.model.denoiser.law is Law.LEAVE_ONE_OUT else BASIN_AREA
 
     @property
     def probe(self) -> BasinProbe:
@@ -113,7 +128,9 @@ class BasinTask:
         probe = self.probe
         measured = list(probe.measure(denoiser, rows))
         unclear = [
-            (i, m) for i, m in enumerate(measured) if isinstance(m, BasinMeasurement) and returns(m.deciding) is None
+            (i, m)
+            for i, m in enumerate(measured)
+            if isinstance(m, BasinMeasurement) and m.deciding.restarts and returns(m.deciding) is None
         ]
         if self.look_again and unclear:
             again = [rows[i] for i, _ in unclear]
@@ -126,11 +143,9 @@ class BasinTask:
         """See `Task`."""
         return BasinTask(self.model, replace(self.settings, argmax=False, per_token=False), look_again=False)
 
-    def score(self, measured: BasinMeasurement) -> float:
+    def evidence(self, measured: BasinMeasurement) -> Evidence:
         """See `Task`."""
-        if self.recipe is BASIN_AREA:
-            return basin_area(measured)
-        return basin_surprise_score(measured, self.model.info.vocab_size)
+        return Evidence(self.model.info.vocab_size, measured.entropy, measured)
 
     def entropy(self, measured: BasinMeasurement) -> EntropyMeasurement:
         """See `Task`."""

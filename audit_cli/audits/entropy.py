@@ -20,6 +20,7 @@ from audit_cli.probes.samples import generate
 from audit_cli.records import (
     AuditReport,
     EntropyMeasurement,
+    Evidence,
     LawCheckResult,
     Row,
     Skipped,
@@ -27,7 +28,7 @@ from audit_cli.records import (
     TextResult,
 )
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.verdicts.recipes import SURPRISE, surprise_score
+from audit_cli.verdicts.recipes import EXCESS, OF_ENTROPY, Recipe, named
 from audit_cli.verdicts.regime import regime
 
 
@@ -43,6 +44,7 @@ class EntropySettings:
     context: str = "all"
     samples: int = 0
     sample_steps: int = 32
+    recipe: str = ""
     protocol: str = "default"
     seed: int = 0
     fdr: float = 0.05
@@ -75,7 +77,11 @@ class EntropyTask:
 
     command = "entropy"
     record = EntropyMeasurement
-    recipe = SURPRISE
+
+    @property
+    def recipe(self) -> Recipe:
+        """See `Task`."""
+        return named(self.settings.recipe, OF_ENTROPY) if self.settings.recipe else EXCESS
 
     def evaluations(self, row: Row) -> int:
         """See `Task`."""
@@ -89,9 +95,9 @@ class EntropyTask:
         """See `Task`."""
         return EntropyTask(self.model, replace(self.settings, per_token=False))
 
-    def score(self, measured: EntropyMeasurement) -> float:
+    def evidence(self, measured: EntropyMeasurement) -> Evidence:
         """See `Task`."""
-        return surprise_score(measured)
+        return Evidence(self.model.info.vocab_size, measured)
 
     def entropy(self, measured: EntropyMeasurement) -> EntropyMeasurement:
         """See `Task`."""

@@ -3,17 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audit_cli.audits.measuring import Filed, Measured
 from audit_cli.audits.texts import References
-from audit_cli.records import EntropyMeasurement, HeldoutQuantile, HeldoutSummary
+from audit_cli.records import FairnessCheck, HeldoutQuantile, HeldoutSummary
 from audit_cli.statistics.conformal import references_needed
+
+if TYPE_CHECKING:
+    from audit_cli.audits.calibrated import Calibrated
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What is kept of a measured held-out text."""
+    """What is kept of a measured held-out text: `text` is its number among them."""
 
     score: float
     entropy: float
@@ -21,10 +26,38 @@ class Reference:
     vanishing_share: float
     returned: tuple[int, ...] = ()
     basin: float | None = None
+    evaluations: int = 0
+    text: int = 0
 
 
-def reference(score: float, measured: EntropyMeasurement, returned: tuple[int, ...], basin: float | None) -> Reference:
-    return Reference(score, measured.entropy_mean, measured.surprise_mean, measured.vanishing_share, returned, basin)
+def references(filed: Filed[Measured], texts: References) -> list[list[Reference]]:
+    """What was measured of the held-out texts, by group, without those of which nothing could be."""
+    return [
+        [
+            made
+            for row, number in zip(rows, numbers, strict=True)
+            if (made := _reference(filed, filed.journal.get(filed.journal.row_key("reference", row)), number))
+        ]
+        for rows, numbers in zip(texts.rows, texts.numbers, strict=True)
+    ]
+
+
+def _reference(filed: Filed[Measured], entry: tuple[str, bytes] | None, number: int) -> Reference | None:
+    if entry is None or entry[0]:
+        return None
+    measured, other = filed.decode(entry[1])
+    fields, entropy = filed.task.described(measured), filed.task.entropy(measured)
+    basin, levels = fields.get("basin"), fields.get("basin_measurement")
+    return Reference(
+        filed.score(measured, other),
+        entropy.entropy_mean,
+        entropy.surprise_mean,
+        entropy.vanishing_share,
+        () if levels is None else tuple(level.returned for level in levels.levels),
+        None if basin is None else basin.size,
+        measured.evaluations,
+        number,
+    )
 
 
 def too_few(fewest: int, candidates: int, fdr: float, what: str) -> tuple[str, ...]:
@@ -42,8 +75,14 @@ def too_few(fewest: int, candidates: int, fdr: float, what: str) -> tuple[str, .
     )
 
 
-def summary(texts: References, measured: Sequence[Sequence[Reference]], failed: int) -> HeldoutSummary:
-    """Counts and quantiles over all bands; `failed` texts could not be measured."""
+def summary(
+    texts: "References | Calibrated",
+    measured: Sequence[Sequence[Reference]],
+    failed: int,
+    fairness: FairnessCheck,
+    known: int,
+) -> HeldoutSummary:
+    """Counts and quantiles over all bands; `failed` texts could not be measured, `known` score as if seen."""
     everyone = [r for band in measured for r in band]
     return HeldoutSummary(
         given=texts.given,
@@ -56,6 +95,8 @@ def summary(texts: References, measured: Sequence[Sequence[Reference]], failed: 
         references=min((len(band) for band in measured), default=0),
         median=_quantile(everyone, 0.5) if everyone else None,
         best_hundredth=_quantile(everyone, 0.99) if everyone else None,
+        fairness=fairness,
+        known=known,
     )
 
 

@@ -48,6 +48,10 @@ class OtherSettings(JournalError):
     """A journal of a run with other settings."""
 
 
+class InUse(JournalError):
+    """A journal that another run has open."""
+
+
 class DiskFull(JournalError):
     """No room to keep what was measured."""
 
@@ -71,7 +75,7 @@ class Journal:
 
         Raises JournalError if another run has it open, or if something else is there.
         """
-        self.path = path
+        self.path, self._given = path, key
         self._key = hmac.new(key, b"journal", hashlib.sha256).digest()
         self._kept = False
         with self._told():
@@ -145,6 +149,14 @@ class Journal:
                 f"{self.path} keeps {self.count():,} measurements of a run with other settings: {told}. "
                 "Give the same settings to go on with it, another -o, or --restart to begin anew"
             )
+
+    def derived(self, purpose: str) -> bytes:
+        """Another key, of the one that the journal was given: only who has that one can make it."""
+        return hmac.new(self._key, f"derived {purpose}".encode(), hashlib.sha256).digest()
+
+    def another(self, path: Path) -> "Journal":
+        """The journal at another path under the same key: what one has filed, the other can file as it is."""
+        return Journal(path, self._given)
 
     def _seal(self, *values: str | bytes | None) -> bytes:
         """A keyed checksum: what was changed on the disk is no measurement of ours."""
@@ -316,7 +328,7 @@ class Journal:
         where = "the temporary journal" if self.path is None else str(self.path)
         reason = str(error)
         if "locked" in reason:
-            return JournalError(f"{where}: another run is writing this output")
+            return InUse(f"{where}: another run is writing this output")
         if "full" in reason or "disk I/O" in reason:
             kept = " What was measured is kept there: free some space and give the same command again"
             return DiskFull(f"{where}: the disk is full.{kept if self.path and self._kept else ''}")

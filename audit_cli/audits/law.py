@@ -7,15 +7,17 @@ from typing import Any
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.checkpoints.loaded import ANCESTRAL, ENTROPY_BOUND
 from audit_cli.diffusion.denoiser import Law
-from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, Sampler
+from audit_cli.diffusion.samplers import Ancestral, Attractor, Finished, OneShot, PosteriorArgmax, Sampler
 from audit_cli.diffusion.schedules import time_at_level
 from audit_cli.probes.entropy import EntropyProbe
 from audit_cli.probes.law_check import law_of, random_contrast, sound_time, text_contrast
 from audit_cli.records import LawCheck, LawCheckResult
 
-SAMPLERS = (ANCESTRAL, "attractor", "one-shot", "posterior-argmax", ENTROPY_BOUND)
+SAMPLERS = (ANCESTRAL, Attractor.name, Finished.name, "one-shot", "posterior-argmax", ENTROPY_BOUND)
 STEPLESS = ("attractor", "one-shot")
 DEFAULT_STEPS = 16
+# As many texts return from 4 to 32 of them, if what comes out may settle.
+SETTLED_STEPS = 8
 # Where a posterior law is looked at as it is, because it converts nowhere.
 UNCONVERTED_LEVEL = 0.5
 
@@ -40,14 +42,31 @@ def sampler_for(model: LoadedModel, name: str, steps: int | None, snap: bool = F
         if own is None:
             raise ValueError("the entropy-bound loop needs a network that is conditioned on its own last prediction")
         return own if steps is None else replace(own, steps=steps)
-    if name == "attractor":
-        if posterior:
-            raise ValueError("under a posterior law every text is a fixed point: take another --sampler")
+    if name in (Attractor.name, Finished.name) and posterior:
+        raise ValueError("under a posterior law every text is a fixed point: take another --sampler")
+    if name == Attractor.name:
         return Attractor()
+    if name == Finished.name:
+        return Finished(_ancestral(model, steps or SETTLED_STEPS, snap))
     if name == "one-shot":
         return OneShot()
-    kind = PosteriorArgmax if name == "posterior-argmax" else Ancestral
-    return kind(steps or DEFAULT_STEPS, noise_removal=snap or model.sampling.noise_removal, snap=snap)
+    if name == "posterior-argmax":
+        return PosteriorArgmax(steps or DEFAULT_STEPS, snap or model.sampling.noise_removal, snap)
+    return _ancestral(model, steps, snap)
+
+
+def _ancestral(model: LoadedModel, steps: int | None, snap: bool) -> Ancestral:
+    return Ancestral(steps or DEFAULT_STEPS, snap or model.sampling.noise_removal, snap)
+
+
+def restoring(model: LoadedModel, name: str, steps: int | None) -> Sampler:
+    """The dynamics of that name, or what restores a text best where there is none.
+
+    A sample that then settles into a fixed point returns where either alone may not: `examples/proof` has the figures.
+    A family with a dynamics of its own, and a posterior law, under which every text is a fixed point, keep to theirs.
+    """
+    settles = model.denoiser.law is Law.LEAVE_ONE_OUT and model.sampling.dynamics == ANCESTRAL
+    return sampler_for(model, name or (Finished.name if settles else ""), steps)
 
 
 def check_paper(model: LoadedModel) -> None:

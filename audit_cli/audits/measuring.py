@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,10 +13,11 @@ from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.probes.entropy import EntropyProbe
-from audit_cli.records import BasinMeasurement, EntropyMeasurement, Row, Skipped
-from audit_cli.verdicts.recipes import Recipe
+from audit_cli.records import BasinMeasurement, EntropyMeasurement, Evidence, ExtractionMeasurement, Row, Skipped
+from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, Recipe
 
-Measured = TypeVar("Measured", bound=BasinMeasurement | EntropyMeasurement)
+AnyMeasurement = BasinMeasurement | EntropyMeasurement | Evidence | ExtractionMeasurement
+Measured = TypeVar("Measured", bound=AnyMeasurement)
 
 # A portion takes about so long: it is what a killed run loses.
 PORTION_SECONDS = 4.0
@@ -41,8 +43,8 @@ class Task(Protocol[Measured]):
     def of_references(self) -> "Task[Measured]":
         """The same without what only a candidate's own report needs."""
 
-    def score(self, measured: Measured) -> float:
-        """The deciding score; larger means better known."""
+    def evidence(self, measured: Measured) -> Evidence:
+        """What scores are made of."""
 
     def entropy(self, measured: Measured) -> EntropyMeasurement:
         """The entropy and surprise among what was measured."""
@@ -73,7 +75,10 @@ class Filed(Generic[Measured]):
 
     def score(self, measured: Measured, other: float | None) -> float:
         """The deciding score of a measurement as it was decoded."""
-        return self.task.score(measured) if other is None else other - self.task.entropy(measured).surprise_mean
+        evidence = self.task.evidence(measured)
+        if other is None:
+            return self.task.recipe.of(evidence)
+        return SURPRISE_DIFFERENCE.of(replace(evidence, reference_surprise=other))
 
     def measure(
         self, model: LoadedModel, rows: Iterable[Row], kind: str, watch: Watch, expected: int, name: str
@@ -111,9 +116,7 @@ class Filed(Generic[Measured]):
         return [m if isinstance(m, Skipped) else m.surprise_mean for m in measured]
 
 
-def _entry(
-    key: bytes, measured: BasinMeasurement | EntropyMeasurement, other: float | Skipped | None
-) -> tuple[bytes, str, bytes | None]:
+def _entry(key: bytes, measured: AnyMeasurement, other: float | Skipped | None) -> tuple[bytes, str, bytes | None]:
     if isinstance(other, Skipped):
         return key, f"under the reference model: {other.reason}", None
     return key, "", msgspec.msgpack.encode((measured, other))

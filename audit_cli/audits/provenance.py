@@ -52,4 +52,4 @@ def identity(command: str, settings: Any, model: LoadedModel, more: dict[str, ob
 
 
 # Settings that change how a result is computed or shown, not what it is.
-UNDECISIVE = frozenset({"batch_size", "per_token", "argmax"})
+UNDECISIVE = frozenset({"batch_size", "per_token", "argmax", "fillings"})

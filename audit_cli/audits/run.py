@@ -1,5 +1,6 @@
 """An audit from end to end: look at the texts, measure, compare, judge. `basins` and `entropy` say what is measured."""
 
+import math
 import time
 from array import array
 from collections import Counter
@@ -10,8 +11,19 @@ from typing import Any, Generic
 import msgspec
 import numpy as np
 
+from audit_cli.audits.cache import measure_references
+from audit_cli.audits.calibrated import (
+    OTHER_KEY,
+    Calibrated,
+    Unchecked,
+    check_made_for,
+    made_for,
+    near_marks,
+)
 from audit_cli.audits.comparison import Comparison, Texts
-from audit_cli.audits.heldout import Reference, reference, summary, too_few
+from audit_cli.audits.fairness import Graded, Like, fairness, warnings
+from audit_cli.audits.heldout import references as filed_references
+from audit_cli.audits.heldout import summary, too_few
 from audit_cli.audits.journal import Journal
 from audit_cli.audits.law import checked_law, law_for_verdicts
 from audit_cli.audits.measuring import Filed, Measured, Task
@@ -35,11 +47,20 @@ from audit_cli.records import (
 )
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.conformal import count_at_least
+from audit_cli.verdicts.contamination import known
 from audit_cli.verdicts.judge import UNCLEAR, Judgements, Parts, judge, judge_twins, unjudged
 from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, TWIN_SURPRISE, Recipe
 
 # Tokens of the twins that are measured together: bounds their memory.
 TWIN_TOKENS = 1 << 17
+KNOWN = (
+    "{} of {:,} held-out texts score like the candidates that stand out, and far above all others: as if the model had "
+    "seen them too. They hide findings: look whether they are in its training text"
+)
+STRANGE = (
+    "the model knows held-out text no better than chance ({:.2f} nats a token, chance is {:.2f}): it has learned "
+    "nothing but what it stored, or the tokenizer is not its own"
+)
 NO_VERDICT_HERE = "surprise decides no verdict under a posterior law: ask basins what returns"
 
 
@@ -48,8 +69,9 @@ class Survey:
     """What is known before anything is measured."""
 
     found: Scan
-    references: References | None
+    references: References | Calibrated | None
     warnings: tuple[str, ...]
+    graded: Graded | Unchecked | None = None
 
 
 class Audit(Generic[Measured]):
@@ -69,7 +91,10 @@ class Audit(Generic[Measured]):
         self.model, self.texts, self.comparison, self.task = model, texts, comparison, task
         self.settings, self.watch, self.journal = settings, watch, journal
         self.filed = Filed(journal, task, comparison.reference)
+        self.recalled = 0
         self.begun = time.monotonic()
+        if comparison.calibration is not None:
+            check_made_for(comparison.calibration, made_for(task.command, self.recipe, model, settings))
 
     @property
     def recipe(self) -> Recipe:
@@ -83,18 +108,32 @@ class Audit(Generic[Measured]):
         self.watch.stage("reading", 0)
         heldout = self.comparison.heldout
         held = None if heldout is None else Heldout.read(self.model, heldout)
-        found = scan(self.model, self.texts, held, self.journal, self.comparison.slot)
-        references = None if held is None else reference_rows(self.model, found, held)
+        calibration = self.comparison.calibration
+        near = None if calibration is None else near_marks(calibration, self.journal)
+        found = scan(self.model, self.texts, held, self.journal, self.comparison.slot, near)
+        references: References | Calibrated | None = None
+        if held is not None:
+            references = reference_rows(self.model, found, held)
+        elif calibration is not None:
+            references = Calibrated(calibration, found)
         least = references.fewest if references else self.comparison.twins
         what = "held-out texts" if references else "twins"
-        warnings = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
+        told = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
         if self.comparison.twins and found.with_slot < found.distinct:
-            warnings += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
+            told += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
+        graded: Graded | Unchecked | None = None
+        if isinstance(references, Calibrated):
+            graded = Unchecked(found, references.used)
+            told += (*references.warnings(), *(() if near else (OTHER_KEY,)))
+        elif references is not None:
+            graded = Graded(like := Like(self.model, references), fairness(like, found))
+        if graded is not None:
+            told += warnings(graded.check, found, self.comparison.reference is not None)
         if self.comparison.judged and self.recipe.uses_law and self.model.denoiser.law is Law.POSTERIOR:
-            warnings = (NO_VERDICT_HERE,)
-        for warning in warnings:
+            told = (NO_VERDICT_HERE,)
+        for warning in told:
             self.watch.warn(warning)
-        return Survey(found, references, warnings)
+        return Survey(found, references, told, graded)
 
     def report(
         self,
@@ -109,9 +148,10 @@ class Audit(Generic[Measured]):
         survey = self.survey()
         found, references = survey.found, survey.references
         law = checked_law(self.model, self.settings.seed, found.law_rows)
-        late = self._measure(found, references)
+        late = self._measure(survey)
         parts, numbers, positions, failed, spent, entropy = self._gather(references)
-        judged, held, more = self._judge(parts, positions, references, law)
+        judged, held, more = self._judge(parts, positions, survey, law)
+        late += self._told_of_heldout(held)
         extra = own(law) if own else OwnResults((), None)
         results = JournalResults(
             self.texts,
@@ -138,6 +178,8 @@ class Audit(Generic[Measured]):
             "heldout_sha256": None if references is None else references.sha256(),
             "recipe": self.recipe.name,
         }
+        if self.comparison.calibration is not None:
+            plain |= {"calibration_sha256": self.comparison.calibration.sha256}
         if self.model.denoiser.law is Law.POSTERIOR:
             look = self.task.entropy_probe()
             converted = CONVERTED if look.convert else str(Law.POSTERIOR)
@@ -151,6 +193,7 @@ class Audit(Generic[Measured]):
             counts=counts,
             fdr=self.settings.fdr,
             judged=self.comparison.judged,
+            judged_by=self.recipe.told,
             heldout=held,
             regime=extra.regime,
             reference_model=None if self.comparison.reference is None else self.comparison.reference.info,
@@ -170,19 +213,22 @@ class Audit(Generic[Measured]):
         held = sum(task.evaluations(row) for group in references.rows for row in group) if references else 0
         return texts, held, found.windows * self.comparison.twins * found.with_slot // max(1, found.distinct)
 
-    def _measure(self, found: Scan, references: References | None) -> tuple[str, ...]:
+    def _measure(self, survey: Survey) -> tuple[str, ...]:
         """Measure what is not in the journal; warnings of what is known only then."""
-        texts, held, twins = self.evaluations(Survey(found, references, ()))
-        rows = (row for _, rows in distinct_rows(self.model, self.texts, self.journal) for row in rows)
+        references = survey.references
+        texts, held, twins = self.evaluations(survey)
+        distinct = distinct_rows(self.model, self.texts, self.journal)
+        rows = (row for _, rows in (survey.graded.passing(distinct) if survey.graded else distinct) for row in rows)
         self.filed.measure(self.model, rows, "row", self.watch, texts, "texts")
-        if references is not None:
+        if isinstance(references, References):
             filed = Filed(self.journal, self.task.of_references(), self.comparison.reference)
             every = (row for group in references.rows for row in group)
-            filed.measure(self.model, every, "reference", self.watch, held, "held-out texts")
+            more = self.comparison.plain()
+            self.recalled = measure_references(filed, self.model, every, self.settings, more, self.watch, held)
         return self._measure_twins(twins) if self.comparison.twins else ()
 
     def _gather(
-        self, references: References | None
+        self, references: References | Calibrated | None
     ) -> tuple[Parts, np.ndarray, np.ndarray, dict[int, str], int, float | None]:
         """Arrays of what was measured: parts, the window number of each, the positions of the texts, why the others
         have none, evaluations spent, and the texts' mean entropy."""
@@ -214,37 +260,44 @@ class Audit(Generic[Measured]):
         return columns.parts(), columns.numbers(), np.array(text, dtype=np.int64), failed, spent, mean
 
     def _judge(
-        self, parts: Parts, positions: np.ndarray, references: References | None, law: LawCheckResult
+        self, parts: Parts, positions: np.ndarray, survey: Survey, law: LawCheckResult
     ) -> tuple[Judgements, HeldoutSummary | None, int]:
         """The judgements, the held-out text in short, and the evaluations these took."""
         fdr, verdict_law = self.settings.fdr, law_for_verdicts(self.model, law)
         if self.comparison.twins:
             above, drawn = self._twin_counts(positions)
             return judge_twins(parts, above, drawn, self.recipe, fdr, verdict_law), None, int(drawn.sum())
-        if references is None:
+        references, graded = survey.references, survey.graded
+        if references is None or graded is None:
             return unjudged(parts, self.recipe), None, 0
-        measured: list[list[Reference]] = []
-        failed = spent = 0
-        for group in references.rows:
-            kept = []
-            for row in group:
-                filed = self.journal.get(self.journal.row_key("reference", row))
-                if filed is None or filed[0]:
-                    failed += 1
-                    continue
-                m, other = self.filed.decode(filed[1])
-                kept.append(self._reference(m, self.filed.score(m, other)))
-                spent += m.evaluations
-            measured.append(kept)
+        if isinstance(references, Calibrated):
+            measured, compared, spent = references.references(), references.compared, 0
+        else:
+            measured = compared = filed_references(self.filed, references)
+            spent = sum(r.evaluations for group in measured for r in group)
+        failed = max(0, sum(map(len, references.rows)) - sum(map(len, measured)))
         scores = [[r.score for r in group] for group in measured]
-        judged = judge(parts, scores, self.recipe, fdr, verdict_law)
-        return judged, summary(references, measured, failed), spent
+        kinds = graded.of(positions, binding=self.comparison.reference is None)
+        judged = judge(parts, scores, self.recipe, fdr, verdict_law, kinds)
+        if isinstance(references, Calibrated):
+            judged = replace(judged, without=references.without)
+        # Of texts of another kind high scores tell nothing.
+        same = ~kinds.out()[parts.text]
+        seen = sum(known(parts.score[same & (parts.group == g)], np.array(held)) for g, held in enumerate(scores))
+        held = summary(references, compared, failed, graded.check, seen)
+        return judged, replace(held, recalled=self.recalled, calibrated=compared is not measured), spent
 
-    def _reference(self, measured: Measured, score: float) -> Reference:
-        fields = self.task.described(measured)
-        basin, levels = fields.get("basin"), fields.get("basin_measurement")
-        returned = () if levels is None else tuple(level.returned for level in levels.levels)
-        return reference(score, self.task.entropy(measured), returned, None if basin is None else basin.size)
+    def _told_of_heldout(self, held: HeldoutSummary | None) -> tuple[str, ...]:
+        """What is known of the held-out text only when it is measured."""
+        told: tuple[str, ...] = ()
+        if held is not None and held.known:
+            told += (KNOWN.format(held.known, held.measured),)
+        if held is not None and held.median is not None and self.model.denoiser.law is Law.LEAVE_ONE_OUT:
+            chance = math.log(self.model.info.vocab_size)
+            told += (STRANGE.format(held.median.surprise, chance),) if held.median.surprise >= chance else ()
+        for message in told:
+            self.watch.warn(message)
+        return told
 
     def _measure_twins(self, expected: int) -> tuple[str, ...]:
         """For every text how many of its twins score at least as high, into the journal; a warning of few twins."""

@@ -69,7 +69,7 @@ class Stream(Generic[Measured]):
             return self._skipped(Skipped(candidate, reason))
         first = self._first(candidate, rows)
         measured = [self.filed.decode(data)[0] for _, data in found]
-        scores = [self.task.score(m) for m in measured]
+        scores = [self.filed.score(m, None) for m in measured]
         worst = scores.index(max(scores))
         return TextResult(
             candidate,

@@ -1,6 +1,7 @@
 """Candidates and held-out text as rows of tokens: duplicates, lengths, windows, and who is compared with whom."""
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,9 @@ from audit_cli.audits.twins import Slot
 from audit_cli.candidates import CandidateError
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.records import Candidate, Row, Skipped
+from audit_cli.verdicts.comparability import MOST_CANDIDATES
 from audit_cli.verdicts.duplicates import NearDuplicates
+from audit_cli.verdicts.keyed_runs import NearMarks
 from audit_cli.verdicts.lengths import Band, bands, drawn_number
 
 # Rows of the audited texts on which the law is checked.
@@ -48,6 +51,31 @@ class Heldout:
         return out
 
 
+class Sample:
+    """Some of the candidates, drawn by a hash of their tokens: the same ones in whatever order they come."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, tuple[int, ...], int, int]] = []
+
+    def add(self, rows: list[Row], tokens: int) -> None:
+        """A distinct text of so many tokens; of a long one a window stands for it, as of held-out texts."""
+        own = drawn_window(rows).own
+        entry = (-drawn_number(own, 1 << 62), own, tokens, len(rows))
+        if len(self._kept) < MOST_CANDIDATES:
+            heapq.heappush(self._kept, entry)
+        elif entry > self._kept[0]:
+            heapq.heapreplace(self._kept, entry)
+
+    def texts(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
+        """The tokens that stand for each text, and how many tokens and windows it has."""
+        return ((own, tokens, windows) for _, own, tokens, windows in self._kept)
+
+
+def drawn_window(rows: list[Row]) -> Row:
+    """One row of a text, drawn by its tokens: windows of one text are not independent."""
+    return rows[0] if len(rows) == 1 else rows[drawn_number(rows[0].own, len(rows))]
+
+
 @dataclass
 class Scan:
     """What a first look at the candidates tells: `lengths` and `long` count distinct texts, `near` numbers the
@@ -63,12 +91,21 @@ class Scan:
     near: set[int] = field(default_factory=set)
     law_rows: list[tuple[int, ...]] = field(default_factory=list)
     with_slot: int = 0
+    sample: Sample = field(default_factory=Sample)
 
 
-def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Journal, slot: Slot) -> Scan:
-    """Note every text and its windows in the journal; nothing of them stays in memory."""
+def scan(
+    model: LoadedModel,
+    texts: Texts,
+    heldout: Heldout | None,
+    journal: Journal,
+    slot: Slot,
+    marks: NearMarks | None = None,
+) -> Scan:
+    """Note every text and its windows in the journal; nothing of them stays in memory. `marks` stand for held-out
+    texts that are not here."""
     out = Scan()
-    near = NearDuplicates([ids for ids, _ in heldout.texts] if heldout else [], model.layout.max_length)
+    near = marks or NearDuplicates([ids for ids, _ in heldout.texts] if heldout else [], model.layout.max_length)
     with journal.texts_anew():
         for position, text in enumerate(texts):
             out.given += 1
@@ -93,6 +130,7 @@ def scan(model: LoadedModel, texts: Texts, heldout: Heldout | None, journal: Jou
             else:
                 out.long += 1
             near.look(_whole(rows))
+            out.sample.add(rows, tokens)
             if len(out.law_rows) < LAW_ROWS:
                 out.law_rows.append(rows[0].own)
     out.near = near.found
@@ -111,10 +149,15 @@ def _whole(rows: list[Row]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class References:
-    """Held-out rows by group: one group a length band of the candidates, and one for the windows of long ones."""
+    """Held-out rows by group: one group a length band of the candidates, and one for the windows of long ones.
+
+    `numbers` are those of the held-out texts that the rows are of, `whole` the beginnings of all of these, uncut.
+    """
 
     bands: tuple[Band, ...]
     rows: tuple[tuple[Row, ...], ...]
+    numbers: tuple[tuple[int, ...], ...]
+    whole: tuple[tuple[int, ...], ...]
     given: int
     skipped: int
     duplicates: int
@@ -127,6 +170,24 @@ class References:
         if windows > 1:
             return len(self.bands)
         return next(i for i, band in enumerate(self.bands) if tokens in band.counts)
+
+    def chosen(self, found: Scan) -> list[list[bool]]:
+        """For each row whether it is the one that stands for its text: drawn among its groups as the candidates are
+        distributed over them, since a text that counted in each would count for several."""
+        shares = [sum(band.counts.values()) for band in self.bands] + [found.long] * (len(self.rows) > len(self.bands))
+        groups: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for group, (rows, numbers) in enumerate(zip(self.rows, self.numbers, strict=True)):
+            for row, number in zip(rows, numbers, strict=True):
+                groups.setdefault(number, []).append((group, row.own))
+        drawn: dict[int, int] = {}
+        for number, of in groups.items():
+            at = drawn_number(of[0][1], sum(shares[group] for group, _ in of))
+            for group, _ in of:
+                at -= shares[group]
+                if at < 0:
+                    drawn[number] = group
+                    break
+        return [[drawn[number] == group for number in numbers] for group, numbers in enumerate(self.numbers)]
 
     @property
     def fewest(self) -> int:
@@ -144,18 +205,18 @@ def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> Referen
     among = bands(found.lengths)
     kept = [entry for i, entry in enumerate(heldout.texts) if i not in found.near]
     fitting: set[int] = set()
-    groups: list[tuple[Row, ...]] = []
+    groups: list[dict[tuple[int, ...], tuple[Row, int]]] = []
     for band in among:
-        rows: dict[tuple[int, ...], Row] = {}
+        rows: dict[tuple[int, ...], tuple[Row, int]] = {}
         for i, (ids, candidate) in enumerate(kept):
             length = band.cut(ids)
             row = None if length is None else model.place(candidate, ids[:length])
             if row is not None:
                 fitting.add(i)
-                rows.setdefault(row.own, row)
-        groups.append(tuple(rows.values()))
+                rows.setdefault(row.own, (row, i))
+        groups.append(rows)
     if found.long:
-        windows: dict[tuple[int, ...], Row] = {}
+        windows: dict[tuple[int, ...], tuple[Row, int]] = {}
         for i, (ids, candidate) in enumerate(kept):
             room = model.room(candidate, len(ids))
             if len(ids) >= room > 0:
@@ -165,11 +226,13 @@ def reference_rows(model: LoadedModel, found: Scan, heldout: Heldout) -> Referen
                 row = model.window(candidate, ids, at, room)
                 if row is not None:
                     fitting.add(i)
-                    windows.setdefault(row.own, row)
-        groups.append(tuple(windows.values()))
+                    windows.setdefault(row.own, (row, i))
+        groups.append(windows)
     return References(
         bands=tuple(among),
-        rows=tuple(groups),
+        rows=tuple(tuple(row for row, _ in group.values()) for group in groups),
+        numbers=tuple(tuple(number for _, number in group.values()) for group in groups),
+        whole=tuple(ids[: model.layout.max_length] for ids, _ in kept),
         given=heldout.given,
         skipped=heldout.skipped,
         duplicates=heldout.duplicates,

@@ -28,6 +28,11 @@ class Memory:
         self._folder = folder
         self._known: dict[str, bytes] = {}
 
+    @property
+    def folder(self) -> Path | None:
+        """Where they are kept; None in this process alone."""
+        return self._folder
+
     def recall(
         self, kind: type[Fact], decided_by: Sequence[object], find_out: Callable[[], Fact], lasting: bool = True
     ) -> Fact:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,16 @@ class TextTokenizer:
         if ids is None:
             raise Untokenizable(self._misfit(text))
         return ids
+
+    def holding(self, text: str, characters: Collection[int]) -> tuple[int, ...]:
+        """Which tokens of the text, by their place in `encode(text)`, hold any of the characters at these places.
+
+        A token that straddles them counts as a whole. Raises Untokenizable as `encode` does.
+        """
+        self.encode(text)
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        wanted = set(characters)
+        return tuple(i for i, (start, stop) in enumerate(offsets) if not wanted.isdisjoint(range(start, stop)))
 
     def _ids(self, text: str) -> tuple[int, ...] | None:
         try:

@@ -14,9 +14,63 @@ DEFAULT_LEVELS = "0.05,0.1,0.25,0.5,0.75"
 class SamplerName(StrEnum):
     ANCESTRAL = "ancestral"
     ATTRACTOR = "attractor"
+    FINISHED = "ancestral+attractor"
     ONE_SHOT = "one-shot"
     POSTERIOR_ARGMAX = "posterior-argmax"
     ENTROPY_BOUND = "entropy-bound"
+
+
+class RecipeName(StrEnum):
+    BASIN_EXCESS = "basin-area+excess-surprise"
+    BASIN_AREA = "basin-area"
+    EXCESS = "excess-surprise"
+    SURPRISE = "surprise"
+    CASCADE = "cascade"
+
+
+class PatternName(StrEnum):
+    UNIFORM = "uniform"
+    SPAN = "span"
+    PREFIX = "prefix"
+
+
+Levels = Annotated[
+    str | None,
+    options.option(options.MEASURE, "Shares of the tokens to corrupt.", metavar="LIST", show_default=DEFAULT_LEVELS),
+]
+PatternOption = Annotated[
+    PatternName,
+    options.option(
+        options.MEASURE, "uniform, or unlike the training noise: span, prefix.", metavar="NAME", show_default=True
+    ),
+]
+Restarts = Annotated[int | None, options.number(options.MEASURE, "Corruptions a level.", high=10_000, show_default="8")]
+Steps = Annotated[
+    int | None,
+    options.number(options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="8; ancestral 16"),
+]
+SamplerOption = Annotated[
+    SamplerName | None,
+    options.option(
+        options.MEASURE,
+        "ancestral, attractor, one-shot, posterior-argmax.",
+        metavar="NAME",
+        show_default="ancestral+attractor",
+    ),
+]
+RecipeOption = Annotated[
+    RecipeName | None,
+    options.option(
+        options.COMPARE,
+        "Decides: basin-area, excess-surprise, surprise, cascade.",
+        "--recipe",
+        metavar="NAME",
+    ),
+]
+ProtocolOption = Annotated[
+    options.Protocol,
+    options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
+]
 
 
 def _levels(text: str) -> tuple[float, ...]:
@@ -29,6 +83,17 @@ def _levels(text: str) -> tuple[float, ...]:
     return levels
 
 
+def checked_levels(
+    paper: bool, levels: str | None, restarts: int | None, steps: int | None, pattern: PatternName
+) -> tuple[float, ...]:
+    """The levels, if these options go together."""
+    if paper and (levels, restarts, steps) != (None, None, None):
+        session.fail("--protocol paper has its own levels, restarts and steps: leave these options out", session.USAGE)
+    if paper and pattern is not PatternName.UNIFORM:
+        session.fail("--protocol paper corrupts each position independently: leave --pattern out", session.USAGE)
+    return _levels(DEFAULT_LEVELS if levels is None else levels)
+
+
 @session.guarded
 def command(
     model: options.Model,
@@ -37,38 +102,18 @@ def command(
     text_column: options.TextColumn = None,
     limit: options.Limit = None,
     heldout: options.Heldout = None,
+    calibration: options.CalibrationOption = None,
     reference_model: options.ReferenceModel = None,
     twins: options.Twins = None,
     slot: options.SlotOption = None,
     fdr: options.Fdr = 0.05,
-    levels: Annotated[
-        str | None,
-        options.option(
-            options.MEASURE, "Shares of the tokens to corrupt.", metavar="LIST", show_default=DEFAULT_LEVELS
-        ),
-    ] = None,
-    restarts: Annotated[
-        int | None, options.number(options.MEASURE, "Corruptions a level.", high=10_000, show_default="8")
-    ] = None,
-    steps: Annotated[
-        int | None,
-        options.number(
-            options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="16, entropy-bound 48"
-        ),
-    ] = None,
-    sampler: Annotated[
-        SamplerName | None,
-        options.option(
-            options.MEASURE,
-            "ancestral, attractor, one-shot, posterior-argmax, entropy-bound.",
-            metavar="NAME",
-            show_default="the family's own",
-        ),
-    ] = None,
-    protocol: Annotated[
-        options.Protocol,
-        options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
-    ] = options.Protocol.DEFAULT,
+    levels: Levels = None,
+    pattern: PatternOption = PatternName.UNIFORM,
+    restarts: Restarts = None,
+    steps: Steps = None,
+    sampler: SamplerOption = None,
+    recipe: RecipeOption = None,
+    protocol: ProtocolOption = options.Protocol.DEFAULT,
     seed: options.Seed = 0,
     output: options.Output = None,
     per_level: Annotated[
@@ -90,6 +135,7 @@ def command(
     dtype: options.DtypeOption = None,
     backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Is [bold]this text[/bold] stored in that model? Corrupt it, run the reverse process, count what comes back.
 
@@ -98,19 +144,18 @@ def command(
     uddm-audit basins MODEL secrets.txt --twins 199 -o secrets.csv
     """
     asked = dict(locals())
-    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
+    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output, calibration)
+    usage.check_recipe(recipe, twins, reference_model)
     usage.check_standard_input(files, heldout)
     if per_level and not output:
         session.fail("--per-level writes a second table beside -o FILE, and no -o was given", session.USAGE)
     paper = protocol is options.Protocol.PAPER
-    if paper and (levels, restarts, steps) != (None, None, None):
-        session.fail("--protocol paper has its own levels, restarts and steps: leave these options out", session.USAGE)
-    shares = _levels(DEFAULT_LEVELS if levels is None else levels)
+    shares = checked_levels(paper, levels, restarts, steps, pattern)
     second = "per-level" if per_level else None
 
     from audit_cli.cli import inputs
 
-    read = [model, *files, *(heldout or []), *([reference_model] if reference_model else [])]
+    read = [model, *files, *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit)
@@ -124,15 +169,18 @@ def command(
         restarts=restarts or BasinSettings.restarts,
         steps=steps,
         sampler=str(sampler or ""),
+        recipe=str(recipe or ""),
         protocol=str(protocol),
         seed=seed,
         fdr=fdr,
         argmax=per_level,
         batch_size=batch_size,
+        pattern=str(pattern),
     )
     request = Request(
         texts=given,
         heldout=held,
+        calibration=inputs.calibration(calibration),
         outputs=outputs,
         second=second,
         twins=twins or 0,

@@ -17,6 +17,31 @@ class Context(StrEnum):
     PREFIX = "prefix"
 
 
+class RecipeName(StrEnum):
+    EXCESS = "excess-surprise"
+    SURPRISE = "surprise"
+
+
+Time = Annotated[
+    float,
+    options.number(
+        options.MEASURE,
+        "Diffusion time at which to look.",
+        low=SMALLEST_TIME,
+        high=1,
+        metavar="T",
+        show_default=True,
+    ),
+]
+Draws = Annotated[
+    int, options.number(options.MEASURE, "Corruptions to average; 0: the clean text.", low=0, high=10_000)
+]
+ContextOption = Annotated[
+    Context,
+    options.option(options.MEASURE, "Given all other tokens, or the prefix.", metavar="WHAT", show_default=True),
+]
+
+
 @session.guarded
 def command(
     model: options.Model,
@@ -28,6 +53,7 @@ def command(
     text_column: options.TextColumn = None,
     limit: options.Limit = None,
     heldout: options.Heldout = None,
+    calibration: options.CalibrationOption = None,
     reference_model: options.ReferenceModel = None,
     twins: options.Twins = None,
     slot: options.SlotOption = None,
@@ -36,24 +62,19 @@ def command(
         int | None,
         options.number(options.MEASURE, f"Texts of its own; {DEFAULT_SAMPLES} without FILE.", low=2),
     ] = None,
-    time: Annotated[
-        float,
-        options.number(
-            options.MEASURE,
-            "Diffusion time at which to look.",
-            low=SMALLEST_TIME,
-            high=1,
-            metavar="T",
-            show_default=True,
+    time: Time = SMALLEST_TIME,
+    draws: Draws = 0,
+    context: ContextOption = Context.ALL,
+    recipe: Annotated[
+        RecipeName | None,
+        options.option(
+            options.COMPARE,
+            "The deciding score: excess-surprise, surprise.",
+            "--recipe",
+            metavar="NAME",
+            show_default="excess-surprise",
         ),
-    ] = SMALLEST_TIME,
-    draws: Annotated[
-        int, options.number(options.MEASURE, "Corruptions to average; 0: the clean text.", low=0, high=10_000)
-    ] = 0,
-    context: Annotated[
-        Context,
-        options.option(options.MEASURE, "Given all other tokens, or the prefix.", metavar="WHAT", show_default=True),
-    ] = Context.ALL,
+    ] = None,
     protocol: Annotated[
         options.Protocol,
         options.option(options.MEASURE, "paper: as arXiv 2604.26841 measures.", metavar="NAME"),
@@ -79,6 +100,7 @@ def command(
     dtype: options.DtypeOption = None,
     backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Does the model memorize or generalize? And which texts does it know too well?
 
@@ -87,9 +109,11 @@ def command(
     uddm-audit entropy MODEL leaked.txt --heldout unseen.txt    (texts)
     """
     asked = dict(locals())
-    if not files and (heldout or twins or reference_model or fail_on):
-        session.fail("--heldout, --twins, --reference-model and --fail-on are about texts: give a FILE", session.USAGE)
-    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output)
+    if not files and (heldout or calibration or twins or reference_model or fail_on):
+        about = "--heldout, --calibration, --twins, --reference-model and --fail-on"
+        session.fail(f"{about} are about texts: give a FILE", session.USAGE)
+    usage.check_comparison(heldout, twins, slot, reference_model, fail_on, restart, output, calibration)
+    usage.check_recipe(recipe, twins, reference_model)
     usage.check_standard_input(files or [], heldout)
     if per_token and not output:
         session.fail("--per-token writes a second table beside -o FILE, and no -o was given", session.USAGE)
@@ -100,7 +124,7 @@ def command(
 
     from audit_cli.cli import inputs
 
-    read = [model, *(files or []), *(heldout or []), *([reference_model] if reference_model else [])]
+    read = [model, *(files or []), *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit) if files else None
@@ -116,6 +140,7 @@ def command(
         context=str(context),
         samples=samples or (0 if files else DEFAULT_SAMPLES),
         sample_steps=1000 if paper else EntropySettings.sample_steps,
+        recipe=str(recipe or ""),
         protocol=str(protocol),
         seed=seed,
         fdr=fdr,
@@ -125,6 +150,7 @@ def command(
     request = Request(
         texts=given,
         heldout=held,
+        calibration=inputs.calibration(calibration),
         outputs=outputs,
         second=second,
         twins=twins or 0,

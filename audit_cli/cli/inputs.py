@@ -4,11 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audit_cli.candidates import Texts, open_texts
 from audit_cli.cli import session
 from audit_cli.records import Candidate, Skipped
-from audit_cli.reports.files import Output, check_outputs, parse_output
+from audit_cli.reports.files import Output, check_file, check_outputs, parse_output
+
+if TYPE_CHECKING:
+    from audit_cli.verdicts.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,32 @@ def checkpoint(path: Path) -> None:
     may_be_a_name = str(path).startswith("hf:") or (len(path.parts) == 2 and not path.parent.exists())
     if not path.exists() and not may_be_a_name:
         session.fail(f"{path}: no such file or folder", session.USAGE)
+
+
+def picture(path: Path, read: Sequence[Path]) -> None:
+    """End with a message unless a picture can be written to `path`: to a new file, or over an SVG."""
+    if path.suffix.lower() != ".svg":
+        session.fail(f"{path}: pictures are SVG: give a name that ends in .svg", session.USAGE)
+    if not path.parent.is_dir():
+        session.fail(f"{path}: the folder {path.parent} does not exist", session.USAGE)
+    if path.exists() and (not path.is_file() or path.is_symlink() or path in read):
+        session.fail(f"{path}: is there and is no picture", session.USAGE)
+
+
+def calibration(path: Path | None) -> "Calibration | None":
+    """What `calibrate` wrote there, if anything is asked for."""
+    from audit_cli.verdicts.calibration import read
+
+    return None if path is None else read(path)
+
+
+def calibration_output(path: Path, read: Sequence[Path]) -> None:
+    """End with a message unless a calibration can be written to `path`; `read` are the files that are read."""
+    from audit_cli.verdicts.calibration import HEAD
+
+    if path.name in ("", "-"):
+        session.fail("-o: a calibration goes to a file", session.USAGE)
+    check_file(path, HEAD, read)
 
 
 def outputs(given: Sequence[str] | None, second: str | None, read: Sequence[Path]) -> list[Output]:

@@ -86,6 +86,10 @@ Heldout = Annotated[
     list[Path] | None,
     option(COMPARE, "Like text that the model cannot have seen. Repeatable.", "--heldout", metavar="FILE"),
 ]
+CalibrationOption = Annotated[
+    Path | None,
+    option(COMPARE, "What calibrate made of held-out text.", "--calibration", metavar="FILE"),
+]
 ReferenceModel = Annotated[
     Path | None,
     option(COMPARE, "A model that has not seen the texts.", "--reference-model", metavar="MODEL"),
@@ -137,6 +141,7 @@ Device = Annotated[str, option(COMPUTE, "cpu, cuda, cuda:1, auto.", "--device", 
 BackendOption = Annotated[
     Backend, option(COMPUTE, "Kernels: fused (on a GPU), chunked.", "--backend", metavar="NAME", show_default=True)
 ]
+NoCache = Annotated[bool, option(COMPUTE, "Use and keep nothing of other runs.", "--no-cache")]
 BatchSize = Annotated[
     int | None,
     number(COMPUTE, "Texts at once; decides no result.", "--batch-size", show_default="by length"),

@@ -1,6 +1,7 @@
 """What the measuring commands do alike, loaded only when one runs."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,9 @@ import typer
 from uddm_kernels.backend import check as check_backend
 
 from audit_cli.audits import Comparison, Journal, Slot
+from audit_cli.audits.calibrate import Calibrator
 from audit_cli.audits.comparison import Texts as AnyTexts
+from audit_cli.audits.evaluate import EvaluateSettings, Evaluator
 from audit_cli.audits.plan import plan
 from audit_cli.audits.provenance import identity
 from audit_cli.audits.run import Audit
@@ -24,9 +27,13 @@ from audit_cli.cli import session
 from audit_cli.cli.options import Backend, Dtype, Unit, Weights
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.reports.files import Output, WriteError, write_report
+from audit_cli.reports.calibration import calibration_lines
+from audit_cli.reports.evaluation import evaluation_report
+from audit_cli.reports.extraction import extraction_report
+from audit_cli.reports.files import Output, WriteError, write_evaluation, write_file, write_report
 from audit_cli.reports.plan import plan_lines
 from audit_cli.reports.terminal import basins_report, entropy_report
+from audit_cli.verdicts.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Request:
     outputs: Sequence[Output] = ()
     second: str | None = None
     reference_model: Path | None = None
+    calibration: Calibration | None = None
     twins: int = 0
     slot: Slot = field(default_factory=Slot)
     weights: Weights | None = None
@@ -56,20 +64,24 @@ class Request:
     fail_on: str | None = None
     exit_zero: bool = False
     strict: bool = False
+    no_cache: bool = False
 
 
 # What is taken from the command line as it is.
 ASKED = (
     *("model", "reference_model", "weights", "tokenizer", "device", "dtype", "backend"),
     *("show_text", "unit", "show_all", "quiet", "restart", "dry_run", "fail_on", "exit_zero", "strict"),
+    "no_cache",
 )
+RENDER = {"basins": basins_report, "entropy": entropy_report, "extract": extraction_report}
 Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit[Any]]
 
 
 def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
     """Load, measure, judge, write, print, and exit with the code of what was found."""
     model = _load(request, request.model, request.weights, request.prefer_raw)
-    comparison = Comparison(request.heldout, request.twins, request.slot, _reference(request, model))
+    reference = _reference(request, model)
+    comparison = Comparison(request.heldout, request.twins, request.slot, reference, request.calibration)
     shown = session.redaction(request.show_text)
     texts: AnyTexts = () if request.texts is None else request.texts
     with _journal(request, shown) as journal:
@@ -97,6 +109,68 @@ def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[A
     raise typer.Exit(session.verdict_exit(found, request.fail_on, request.strict, request.exit_zero))
 
 
+def evaluate(request: Request, settings: EvaluateSettings, roc: Path | None) -> None:
+    """Load, measure, hold all scores side by side, write and print."""
+    model = _load(request, request.model, request.weights)
+    reference = _reference(request, model)
+    shown = session.redaction(request.show_text)
+    output = next(iter(request.outputs), None)
+    with _journal(request, shown) as journal:
+        with session.show_progress(request.quiet) as watch:
+            try:
+                found = Evaluator(
+                    model, request.texts or (), request.heldout or (), settings, reference, watch, journal
+                )
+                other = None if reference is None else reference.info.weights_sha256
+                journal.bind(identity("evaluate", settings, model, {"reference_model_sha256": other}))
+                if kept := journal.count():
+                    watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
+                report = found.report(shown)
+            except ValueError as error:
+                session.fail(str(error), session.UNAUDITABLE)
+        files = session.file_redaction(request.show_text, shown)
+        try:
+            written = write_evaluation(output, report, files, request.second is not None, roc)
+        except WriteError as error:
+            session.fail(str(error), session.UNAUDITABLE)
+        console = session.stdout()
+        console.print(evaluation_report(report, console.width, not request.quiet and console.is_terminal))
+        for file in written:
+            session.note(f"wrote {file}")
+        journal.finish()
+
+
+def calibrate(request: Request, settings: Any, build: Build, lengths: tuple[int, int] | None) -> None:
+    """Load, measure held-out text, write what later runs compare with, and say what it is."""
+    model = _load(request, request.model, request.weights, request.prefer_raw)
+    path = request.outputs[0].path
+    with _journal(request, session.redaction(None)) as journal:
+        begun = time.monotonic()
+        with session.show_progress(request.quiet) as watch:
+            try:
+                audit = build(model, (), Comparison(), settings, watch, journal)
+            except ValueError as error:
+                session.fail(str(error), session.USAGE)
+            command = f"calibrate {audit.task.command}"
+            journal.bind(identity(command, audit.settings, model, audit.comparison.plain()))
+            if kept := journal.count():
+                watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
+            calibrator = Calibrator(audit, request.heldout or (), lengths)
+            try:
+                made = calibrator.made()
+            except ValueError as error:
+                session.fail(str(error), session.UNAUDITABLE)
+        try:
+            write_file(path, made.encoded())
+        except WriteError as error:
+            again = f"; the measurements are kept in {journal.path}: the same command writes it again"
+            session.fail(f"{error}{again}", session.UNAUDITABLE)
+        for line in calibration_lines(made, calibrator.recalled, time.monotonic() - begun):
+            typer.echo(line)
+        session.note(f"wrote {path}")
+        journal.finish()
+
+
 def usable_device(name: str) -> torch.device:
     """The device of that name, if there is one to compute on."""
     try:
@@ -117,6 +191,7 @@ def load(
     dtype: Dtype | None = None,
     prefer_raw: bool = False,
     backend: Backend = Backend.AUTO,
+    no_cache: bool = False,
 ) -> LoadedModel:
     """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named.
 
@@ -143,11 +218,12 @@ def load(
         session.note(f"note: {path}: {kinds}")
     for note in loaded.notes:
         session.note(f"note: {path}: {note}")
-    return replace(loaded, memory=Memory(session.cache_folder()))
+    return replace(loaded, memory=Memory(None if no_cache else session.cache_folder()))
 
 
 def _load(request: Request, path: Path, weights: Weights | None = None, prefer_raw: bool = False) -> LoadedModel:
-    return load(path, weights, request.device, request.tokenizer, request.dtype, prefer_raw, request.backend)
+    own = (request.tokenizer, request.dtype, prefer_raw, request.backend, request.no_cache)
+    return load(path, weights, request.device, *own)
 
 
 def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
@@ -209,7 +285,7 @@ def _finish(request: Request, report: AuditReport, shown: Redaction) -> None:
     written = dict.fromkeys(
         file for output in request.outputs for file in write_report(output, report, files, request.second, bits)
     )
-    render = basins_report if report.run.command == "basins" else entropy_report
+    render = RENDER[report.run.command]
     legend = not request.quiet and console.is_terminal
     for part in render(report, shown, console.width, request.show_all, legend, bits):
         console.print(part)

@@ -81,10 +81,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
     from audit_cli.checkpoints import CheckpointError, UnauditableModel
     from audit_cli.reports.files import OutputError
     from audit_cli.training import TrainingError
+    from audit_cli.verdicts.calibration import CalibrationError
 
     if isinstance(error, UnauditableModel | DiskFull):
         return str(error), UNAUDITABLE
-    if isinstance(error, CheckpointError | CandidateError | JournalError | OutputError | TrainingError):
+    mistakes = CheckpointError | CandidateError | JournalError | OutputError | TrainingError | CalibrationError
+    if isinstance(error, mistakes):
         return str(error), USAGE
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", USAGE

@@ -15,10 +15,14 @@ def check_comparison(
     fail_on: str | None,
     restart: bool,
     output: Sequence[str] | None,
+    calibration: Path | None = None,
 ) -> None:
     """End with a message on a comparison that is none, or that is two."""
-    if fail_on and not (heldout or twins):
+    if fail_on and not (heldout or twins or calibration):
         session.fail("--fail-on needs --heldout or --twins: without them there are no verdicts", session.USAGE)
+    if calibration and (heldout or twins or reference_model):
+        others = "--heldout, --twins and --reference-model"
+        session.fail(f"--calibration is a comparison of its own: leave {others} out", session.USAGE)
     if twins and (heldout or reference_model):
         session.fail("--twins is a comparison of its own: leave --heldout and --reference-model out", session.USAGE)
     if reference_model and not heldout:
@@ -29,6 +33,13 @@ def check_comparison(
         session.fail(f"--slot {slot}: neither digits, letters, alphanumeric nor a template with {{}}", session.USAGE)
     if restart and not output:
         session.fail("--restart begins anew what a stopped run left beside its -o, and no -o was given", session.USAGE)
+
+
+def check_recipe(recipe: str | None, twins: int | None, reference_model: Path | None) -> None:
+    """End with a message on a deciding score where the comparison brings its own."""
+    if recipe and (twins or reference_model):
+        other = "--twins" if twins else "--reference-model"
+        session.fail(f"--recipe: {other} compares by a score of its own: leave one of both out", session.USAGE)
 
 
 def check_standard_input(files: Sequence[Path], heldout: Sequence[Path] | None) -> None:

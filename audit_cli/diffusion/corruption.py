@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -14,6 +15,19 @@ from audit_cli.diffusion.schedules import level_at
 
 # After so many draws a corruption that changes nothing is accepted: for one token of two, at level .05, one in 10^11.
 MAX_REDRAWS = 1000
+# In the key of a row whose slot is free: what fills the slot must not depend on the secret that stands there.
+BLANK = -1
+
+
+class Pattern(StrEnum):
+    """Which free positions a level destroys: each independently, one contiguous run of them, or the last ones.
+
+    Networks were trained on `UNIFORM` noise and are told the level as its average: the others lie outside of that.
+    """
+
+    UNIFORM = "uniform"
+    SPAN = "span"
+    PREFIX = "prefix"
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ def corrupted_starts(
     seed: int,
     free: Bool[Tensor, "rows length"] | None = None,
     redraw: bool = True,
+    pattern: Pattern = Pattern.UNIFORM,
 ) -> Starts:
     """Every row at every time in every restart, in the order (row, time, restart).
 
@@ -72,7 +87,7 @@ def corrupted_starts(
     draw = words([stream_word(Purpose.CORRUPT, r) for _ in times for r in restarts])
     pending = torch.arange(starts.tokens.shape[0], device=device)
     for attempt in range(MAX_REDRAWS if redraw else 1):
-        noisy = _corrupt_once(denoiser, starts, pending, share, draw, attempt)
+        noisy = _corrupt_once(denoiser, starts, pending, share, draw, attempt, pattern)
         starts.tokens[pending] = noisy
         pending = pending[(noisy == starts.clean[pending]).all(dim=1)]
         if not pending.numel():
@@ -81,7 +96,7 @@ def corrupted_starts(
 
 
 def _corrupt_once(
-    denoiser: Denoiser, starts: Starts, rows: Tensor, share: Tensor, draw: Tensor, attempt: int
+    denoiser: Denoiser, starts: Starts, rows: Tensor, share: Tensor, draw: Tensor, attempt: int, pattern: Pattern
 ) -> Tensor:
     device, backend = starts.tokens.device, denoiser.head.backend
     u, v = keyed_uniforms(
@@ -93,7 +108,62 @@ def _corrupt_once(
         backend,
     )
     levels = share[rows][:, None].expand_as(u)
+    if pattern is not Pattern.UNIFORM:
+        # All of the pattern's positions and no others: a number in [0, 1) is below 1 and never below 0.
+        levels = _destroyed(pattern, starts.free[rows], share[rows], u[:, 0]).double()
     return corrupt(starts.clean[rows], levels, u, v, denoiser.noise_tokens, starts.free[rows], backend)
+
+
+def _destroyed(pattern: Pattern, free: Tensor, share: Tensor, u: Tensor) -> Tensor:
+    """The free positions (rows, length) that a pattern destroys at each row's share, at least one.
+
+    A span of k among n free positions begins at floor(u (n - k + 1)): one of n - k + 1 places, equally likely, and
+    with the same u a longer span contains a shorter one, because the floor falls by at most one when k grows by one.
+    """
+    count = free.sum(1)
+    size = (share * count + 0.5).floor().long().clamp(min=1)
+    room = count - size
+    first = room if pattern is Pattern.PREFIX else (u * (room + 1)).long()
+    rank = free.cumsum(1) - 1
+    return free & (rank >= first[:, None]) & (rank < (first + size)[:, None])
+
+
+def slot_starts(
+    denoiser: Denoiser,
+    clean: Int64[Tensor, "rows length"],
+    slot: Bool[Tensor, "rows length"],
+    times: Float64[Tensor, " rows"],
+    restarts: range,
+    seed: int,
+) -> Starts:
+    """Every row in every restart, in the order (row, restart), its `slot` pure noise and all else as it stands.
+
+    What is drawn depends on the template alone: rows that differ only in their slots draw the same numbers.
+    """
+    device, count = denoiser.device, len(restarts)
+    clean, slot = clean.to(device), slot.to(device)
+    templates = torch.where(slot, BLANK, clean).tolist()
+    keys = torch.tensor([sequence_key(seed, row) for row in templates], dtype=torch.int64, device=device)
+    levels = [level_word(level_at(denoiser.schedule, t)) for t in times.tolist()]
+
+    def words(purpose: Purpose) -> Tensor:
+        values = [stream_word(purpose, r) for r in restarts]
+        return torch.tensor(values, dtype=torch.int64, device=device).repeat(len(clean))
+
+    starts = Starts(
+        tokens=clean.repeat_interleave(count, dim=0),
+        clean=clean.repeat_interleave(count, dim=0),
+        free=slot.repeat_interleave(count, dim=0),
+        time=times.to(device).repeat_interleave(count),
+        key=keys.repeat_interleave(count, dim=0),
+        stream=words(Purpose.REVERSE),
+        level=torch.tensor(levels, dtype=torch.int64, device=device).repeat_interleave(count),
+    )
+    everywhere = torch.ones(len(starts.tokens), dtype=torch.float64, device=device)
+    rows = torch.arange(len(starts.tokens), device=device)
+    noisy = _corrupt_once(denoiser, starts, rows, everywhere, words(Purpose.CORRUPT), 0, Pattern.UNIFORM)
+    starts.tokens.copy_(noisy)
+    return starts
 
 
 def noise_starts(denoiser: Denoiser, count: int, length: int, seed: int, first: int = 0) -> Starts:

@@ -4,6 +4,7 @@ For a leave-one-out law that is the entropy of every token given all the others,
 associative memories, and the surprise -log p(token | all others) beside it.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from audit_cli.diffusion.corruption import corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser, Law, predict, prompted
 from audit_cli.diffusion.schedules import T_MIN
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
-from audit_cli.records import VANISHING_NATS, EntropyMeasurement, Row, Skipped, TokenMeasurement
+from audit_cli.records import SURPRISE_CAP, VANISHING_NATS, EntropyMeasurement, Row, Skipped, TokenMeasurement
 
 # A token of which the model is surprised less than this counts into a run of known tokens (nats).
 SURE_NATS = 0.1
@@ -101,6 +102,7 @@ class EntropyProbe:
     ) -> EntropyMeasurement:
         mean_h, mean_s = entropy.mean(0), surprise.mean(0)
         draws = entropy.mean(1)
+        cap = SURPRISE_CAP * math.log(denoiser.vocab_size)
         return EntropyMeasurement(
             tokens=len(row.free),
             law=CONVERTED if self.convert and denoiser.law is Law.POSTERIOR else str(denoiser.law),
@@ -112,6 +114,7 @@ class EntropyProbe:
             entropy_max=float(mean_h.max()),
             surprise_mean=float(mean_s.mean()),
             surprise_max=float(mean_s.max()),
+            surprise_rms=float(mean_s.clamp(max=cap).square().mean().sqrt()),
             margin_mean=float(margin.mean()),
             vanishing_share=float((mean_h < VANISHING_NATS).double().mean()),
             longest_sure_run=longest_run(mean_s < SURE_NATS),

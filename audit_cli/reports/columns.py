@@ -33,6 +33,11 @@ _FIRST: Columns = {
     "comparability": str,
 }
 
+# So many restarts bring the exact text back at least once, with a probability of a half and of .9.
+_RESTARTS_FOR: Columns = {
+    f"restarts_for_{name}{end}": int for name in ("half", "90pct") for end in ("", "_low", "_high")
+}
+
 COLUMNS: Mapping[str, Columns] = {
     "basins": {
         **_FIRST,
@@ -47,6 +52,12 @@ COLUMNS: Mapping[str, Columns] = {
         "curve_area": float,
         "surprise_nats": float,
         "longest_recovered_run": int,
+        "edit_similarity_mean": float,
+        "edit_similarity_best": float,
+        "exact_share": float,
+        "exact_low": float,
+        "exact_high": float,
+        **_RESTARTS_FOR,
         "nfe": int,
         "text": str,
     },
@@ -62,10 +73,31 @@ COLUMNS: Mapping[str, Columns] = {
         "entropy_max_nats": float,
         "surprise_nats": float,
         "surprise_max_nats": float,
+        "surprise_rms_nats": float,
         "margin_mean": float,
         "vanishing_share": float,
         "vanishing_below_nats": float,
         "longest_sure_run": int,
+        "text": str,
+    },
+    "extract": {
+        **_FIRST,
+        "slot_tokens": int,
+        "t": float,
+        "restarts": int,
+        "exact": int,
+        "exact_share": float,
+        "exact_low": float,
+        "exact_high": float,
+        **_RESTARTS_FOR,
+        "recovered_share": float,
+        "fillings": int,
+        "most_frequent": int,
+        "secret_rank": int,
+        "exposure_bits": float,
+        "surprise_nats": float,
+        "nfe": int,
+        "recovered_text": str,
         "text": str,
     },
     "per-level": {
@@ -83,6 +115,7 @@ COLUMNS: Mapping[str, Columns] = {
         "exact": float,
         "exact_low": float,
         "exact_high": float,
+        **_RESTARTS_FOR,
         "recovery_rate": float,
         "recovery_low": float,
         "recovery_high": float,
@@ -105,6 +138,39 @@ COLUMNS: Mapping[str, Columns] = {
         "top_probability": float,
         "token": str,
         "top_token": str,
+    },
+}
+
+# At these false positive rates, by the end of the columns' names.
+_TPR: Columns = {
+    f"tpr_at_{rate}{end}": kind
+    for rate in ("10pct", "1pct", "0p1pct")
+    for end, kind in (("", float), ("_low", float), ("_high", float), ("_too_few", bool))
+}
+
+EVALUATION_COLUMNS: Mapping[str, Columns] = {
+    "evaluate": {
+        "schema": str,
+        "settings_id": str,
+        "score": str,
+        "members": int,
+        "heldout": int,
+        "auc": float,
+        "auc_low": float,
+        "auc_high": float,
+        **_TPR,
+    },
+    "per-text": {
+        "settings_id": str,
+        "source": str,
+        "line": int,
+        "id": str,
+        "fingerprint": str,
+        "member": bool,
+        "tokens": int,
+        "score": str,
+        "value": float,
+        "text": str,
     },
 }
 

@@ -3,11 +3,11 @@
 import csv
 from typing import Any, BinaryIO
 
-from audit_cli.reports.tables import Table
+from audit_cli.reports.tables import Rows
 from audit_cli.safetext import for_csv, for_terminal
 
 
-def write_csv(table: Table, file: BinaryIO) -> None:
+def write_csv(table: Rows, file: BinaryIO) -> None:
     """CSV in UTF-8 with a header; text cells made safe for spreadsheets, floats with the digits that restore them."""
     writer = csv.writer(_Encoded(file), lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(table.columns)

@@ -8,14 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AuditReport
+from audit_cli.records import AuditReport, Evaluation
 from audit_cli.redaction import Redaction
+from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
 from audit_cli.reports.formats import FORMATS
 from audit_cli.reports.metadata import metadata
-from audit_cli.reports.outputs import Output, OutputError, WriteError, check_outputs, parse_output, reason
+from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
 from audit_cli.reports.tables import Table
 
-__all__ = ["Output", "OutputError", "WriteError", "check_outputs", "parse_output", "write_report"]
+__all__ = [
+    "Output",
+    "OutputError",
+    "WriteError",
+    "check_file",
+    "check_outputs",
+    "parse_output",
+    "write_evaluation",
+    "write_file",
+    "write_report",
+]
 
 Fill = Callable[[BinaryIO], object]
 BUFFER_BYTES = 1 << 20
@@ -35,6 +46,36 @@ def write_report(
         fills[output.second(second)] = partial(write, Table(second, report, redaction, bits))
     if not _holds(output.meta, meta):
         fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return list(dict.fromkeys([output.path, output.meta, *fills]))
+
+
+def write_evaluation(
+    output: Output | None, found: Evaluation, redaction: Redaction, per_text: bool, roc: Path | None
+) -> list[Path]:
+    """Write the table of scores, `OUT.meta.json` beside it, the scores of every text if asked for, and ROC curves as
+    SVG to `roc`; returns the files. As `write_report` otherwise."""
+    fills: dict[Path, Fill] = {}
+    if output is not None:
+        tables = {"evaluate": output.path} | ({PER_TEXT: output.second(PER_TEXT)} if per_text else {})
+        for name, path in tables.items():
+            fills[path] = partial(write_table, EvaluationTable(name, found, redaction), output.format)
+        meta = evaluation_metadata(found).encode("ascii")
+        if not _holds(output.meta, meta):
+            fills[output.meta] = lambda file: file.write(meta)
+    if roc is not None:
+        fills[roc] = partial(write_roc, found)
+    _write_all(fills)
+    return list(fills)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that stands alone. Raises WriteError, naming it and the reason."""
+    _write_all({path: lambda file: file.write(content)})
+
+
+def _write_all(fills: dict[Path, Fill]) -> None:
+    """Fill all files, then rename them into their places."""
     with contextlib.ExitStack() as cleanup:
         written: dict[Path, Path] = {}
         for target, fill in fills.items():
@@ -43,7 +84,6 @@ def write_report(
         for target, file in written.items():
             with _told_of(target):
                 file.replace(target)
-    return list(dict.fromkeys([output.path, output.meta, *fills]))
 
 
 def _written(folder: Path, fill: Fill, cleanup: contextlib.ExitStack) -> Path:

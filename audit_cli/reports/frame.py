@@ -12,6 +12,7 @@ from audit_cli.reports.rows import finite, result_cells
 if TYPE_CHECKING:
     import pandas
 
+COMMANDS = ("basins", "entropy", "extract")
 NULLABLE = {int: "Int64", float: "Float64", bool: "boolean"}
 
 
@@ -20,8 +21,8 @@ def frame(results: Iterable[TextResult], *, text: bool = False) -> "pandas.DataF
 
     Reads the results to their end, and keeps of each only its row. `text` fills the column of that name: without it a
     frame can be passed on as a file can. Of the columns `settings_id` is always NA, which single results do not know.
-    Whether the table is that of `basins` or of `entropy` shows in the first result that was measured; where none was,
-    it has the columns that both share. Raises ValueError where both occur.
+    Whether the table is that of `basins`, `entropy` or `extract` shows in the first result that was measured; where
+    none was, it has the columns that all share. Raises ValueError where several occur.
     """
     # Slow to load, and only who asks for a frame waits for it.
     import pandas as pd
@@ -32,7 +33,7 @@ def frame(results: Iterable[TextResult], *, text: bool = False) -> "pandas.DataF
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     for result in rest:
         if _command_of(result) not in (None, command):
-            raise ValueError("results of basins and of entropy together: make a frame of each")
+            raise ValueError(f"results of {_command_of(result)} and of {command} together: make a frame of each")
         cells = finite(result_cells(command or "entropy", None, result, redaction))
         for name, column in columns.items():
             column.append(cells[name])
@@ -46,7 +47,7 @@ def frame(results: Iterable[TextResult], *, text: bool = False) -> "pandas.DataF
 def _kinds(command: str | None) -> Mapping[str, type]:
     if command is not None:
         return COLUMNS[command]
-    return {name: kind for name, kind in COLUMNS["entropy"].items() if name in COLUMNS["basins"]}
+    return {name: kind for name, kind in COLUMNS["entropy"].items() if all(name in COLUMNS[c] for c in COMMANDS)}
 
 
 def _command(results: Iterator[TextResult]) -> tuple[str | None, Iterator[TextResult]]:
@@ -62,4 +63,6 @@ def _command(results: Iterator[TextResult]) -> tuple[str | None, Iterator[TextRe
 def _command_of(result: TextResult) -> str | None:
     if result.basin_measurement is not None:
         return "basins"
+    if result.extraction is not None:
+        return "extract"
     return None if result.entropy is None else "entropy"

@@ -11,11 +11,21 @@ BASINS_LEGEND: Legend = [
 ]
 EXTRA_RESTARTS: Legend = [("31/32", "more restarts, where the first ones left open whether the text returns")]
 
+EXTRACTION_LEGEND: Legend = [
+    ("came back", "restarts that put the secret itself where there was noise, the rest of the text given"),
+    ("rank", "of the secret among the distinct fillings, by how often each came back"),
+    ("for 90 %", "restarts until the secret comes back at least once, nine times out of ten"),
+    ("exposure", "bits by which the model prefers the text to {others}; there are not more than log2 (twins + 1)"),
+    ("memorized", "the secret came back, and the text stands out among {others}"),
+    ("familiar", "stands out among {others}; the secret did not come back"),
+    ("recoverable", "the secret came back, and the text does not stand out among {others}: it may be a guess"),
+    ("no evidence", "not proof of absence"),
+]
+
 ENTROPY_LEGEND: Legend = [
     ("familiar", "stands out among {others}. Whether it can be rebuilt: uddm-audit basins"),
     ("no evidence", "not proof of absence"),
 ]
-BY_SURPRISE: Legend = [("judged by", "surprise, which separates better than entropy")]
 
 NO_VERDICT = """
 No verdict: without text the model cannot have seen, a wide basin or a low entropy may be ordinary. Add --heldout FILE

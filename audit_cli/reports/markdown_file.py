@@ -6,10 +6,10 @@ from itertools import islice
 from typing import BinaryIO
 
 from audit_cli.records import AuditReport, Basin, Verdict
-from audit_cli.redaction import ShowText
+from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.columns import Cells
-from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND
+from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND, EXTRACTION_LEGEND
 from audit_cli.reports.model import law_notes
 from audit_cli.reports.tables import Table
 from audit_cli.safetext import for_markdown
@@ -17,7 +17,8 @@ from audit_cli.safetext import for_markdown
 ROWS_SHOWN = 1000
 CHARACTERS_SHOWN = 120
 # Tables of texts; the others go text by text.
-STRONGEST_FIRST = ("basins", "entropy")
+STRONGEST_FIRST = ("basins", "entropy", "extract")
+LEGENDS = {"basins": BASINS_LEGEND, "entropy": ENTROPY_LEGEND, "extract": EXTRACTION_LEGEND}
 
 # The header of a column, and what stands in a row's cell, safe in Markdown: strings through `_text`, numbers as
 # they are.
@@ -37,7 +38,7 @@ def write_markdown(table: Table, file: BinaryIO) -> None:
 def _lines(table: Table) -> Iterator[str]:
     report = table.report
     yield f"# uddm-audit {report.run.command}: {for_markdown(report.model.name)}"
-    for paragraph in _paragraphs(report):
+    for paragraph in _paragraphs(report, table.redaction):
         yield ""
         yield paragraph
     if not report.counts.given:
@@ -57,7 +58,7 @@ def _lines(table: Table) -> Iterator[str]:
         yield f"… {left_out:,} more"
     if report.judged and table.name in STRONGEST_FIRST:
         yield ""
-        legend = BASINS_LEGEND if report.run.command == "basins" else ENTROPY_LEGEND
+        legend = LEGENDS[report.run.command]
         others = "its twins" if report.run.settings.get("twins") else "held-out texts"
         for word, meaning in legend:
             yield f"- **{word}**: {meaning.format(others=others)}"
@@ -95,7 +96,7 @@ def _text(text: str) -> str:
     return for_markdown(text if len(text) <= CHARACTERS_SHOWN else text[: CHARACTERS_SHOWN - 1] + "…")
 
 
-def _paragraphs(report: AuditReport) -> Iterator[str]:
+def _paragraphs(report: AuditReport, redaction: Redaction) -> Iterator[str]:
     """What is said above the table, each safe in Markdown."""
     if report.regime is not None:
         found = f"{report.regime.regime} (provisional)" if report.regime.regime else "no regime"
@@ -103,6 +104,8 @@ def _paragraphs(report: AuditReport) -> Iterator[str]:
     if report.counts.given:
         yield f"**{_counts(report)}**"
         yield _compared(report)
+        if told := words.unlike(report.heldout, redaction):
+            yield f"Words that set the candidates apart from the held-out text: {for_markdown(told)}."
     for warning in (*law_notes(report), *report.warnings):
         yield f"Warning: {for_markdown(warning)}"
     yield f"Seed {report.run.settings['seed']}, settings {report.run.settings_id}, uddm-audit {report.run.version}."
@@ -122,7 +125,10 @@ def _counts(report: AuditReport) -> str:
 def _compared(report: AuditReport) -> str:
     if not report.judged:
         return "No verdict: there was no text to compare with that the model cannot have seen."
-    held = "" if report.heldout is None else f"Compared with {report.heldout.used:,} held-out texts. "
+    held = ""
+    if report.heldout is not None:
+        kind = "" if report.heldout.fairness is None else f" ({report.heldout.fairness.grade})"
+        held = f"Compared with {report.heldout.used:,} held-out texts{kind}. "
     if report.run.settings.get("twins"):
         held = f"Each compared with {report.run.settings['twins']:,} twins. "
     if report.reference_model is not None:
@@ -141,6 +147,15 @@ def _columns(table: Table) -> list[Column]:
             (f"entropy, {unit}/token", _decimal(f"entropy_{unit}")),
             (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
             *_difference_column(table.report),
+        ],
+        "extract": lambda: [
+            *_text_columns(table),
+            *_verdict_columns(table),
+            ("came back", lambda cells: "" if cells["exact"] is None else f"{cells['exact']} of {cells['restarts']}"),
+            ("rank among fillings", _said("secret_rank")),
+            ("restarts for 90 %", _said("restarts_for_90pct")),
+            ("tokens right", _percent("recovered_share")),
+            ("exposure, bits", _decimal("exposure_bits")),
         ],
         "per-level": lambda: [
             ("id", _said("id")),

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from audit_cli.records import AuditReport, HeldoutQuantile, HeldoutSummary
+from audit_cli.records import AuditReport, FairnessCheck, HeldoutQuantile, HeldoutSummary
 from audit_cli.reports.columns import SCHEMA
 from audit_cli.reports.model import law_notes
 
@@ -31,6 +31,7 @@ def metadata(report: AuditReport) -> str:
         "evaluations": run.evaluations,
         "seconds": round(run.seconds, 3),
         "heldout": None if report.heldout is None else _numbers_of(report.heldout),
+        "comparability": None if report.heldout is None else _check_of(report.heldout.fairness),
         "counts": report.counts,
         "warnings": [*law_notes(report), *report.warnings],
         "regime": None if report.regime is None else str(report.regime.regime or "none"),
@@ -60,4 +61,15 @@ def plain(value: Any) -> Any:
 def _numbers_of(heldout: HeldoutSummary) -> dict[str, object]:
     """How many held-out texts were given, left out and used; not what was measured of them."""
     values = {field.name: getattr(heldout, field.name) for field in fields(heldout)}
-    return {name: plain(value) for name, value in values.items() if not isinstance(value, HeldoutQuantile | None)}
+    return {
+        name: plain(value)
+        for name, value in values.items()
+        if not isinstance(value, HeldoutQuantile | FairnessCheck | None)
+    }
+
+
+def _check_of(check: FairnessCheck | None) -> dict[str, object] | None:
+    """All of it but the words, which are text."""
+    if check is None:
+        return None
+    return {field.name: plain(getattr(check, field.name)) for field in fields(check) if field.name != "words"}

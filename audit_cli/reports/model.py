@@ -28,6 +28,10 @@ POSTERIOR_STEPS = (
     "Steps are of the leave-one-out law, converted from the posterior: they assume that the network knows how much of "
     "a text is noise."
 )
+PATTERNED = (
+    "Corrupted by {pattern}: the network was trained on noise at each position independently and is told the average, "
+    "so this lies outside of what it has learned."
+)
 WRITTEN_AGAIN = (
     "The entropy-bound loop draws anew what it does not accept: a text that returns was written again by the model, "
     "from the damaged one as its starting canvas."
@@ -42,6 +46,8 @@ def law_notes(report: AuditReport) -> list[str]:
         notes.append(POSTERIOR_ENTROPY.format(law=settings["entropy_law"], t=settings["entropy_t"]))
     elif report.law.check is not LawCheck.CONFIRMED:
         notes.append(LAW_WARNINGS[report.law.check])
+    if settings.get("pattern", "uniform") != "uniform":
+        notes.append(PATTERNED.format(pattern=settings["pattern"]))
     if settings.get("sampler") == "entropy-bound":
         notes.append(WRITTEN_AGAIN)
     elif report.model.law == POSTERIOR and settings.get("sampler") in ("ancestral", "posterior-argmax"):

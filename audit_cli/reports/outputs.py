@@ -121,6 +121,27 @@ def _check_target(path: Path, output: Output, inputs: Iterable[Path]) -> None:
         raise OutputError(f"{path}: is there and is not writable")
 
 
+def check_file(path: Path, head: bytes, inputs: Iterable[Path]) -> None:
+    """Raise OutputError on a file that cannot be written; one that is there is replaced if it begins with `head`."""
+    try:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: the folder {path.parent} does not exist")
+        there = path.is_symlink() or path.exists()
+        if there and (path.is_symlink() or not path.is_file()):
+            raise OutputError(f"{path}: is there and is no regular file")
+        if there and any(path.samefile(other) for other in inputs if other.exists()):
+            raise OutputError(f"{path}: is one of the inputs")
+        if there:
+            with path.open("rb") as file:
+                if file.read(len(head)) != head:
+                    raise OutputError(f"{path}: is there and was not written by uddm-audit; give another -o")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: {reason(error)}") from None
+    if there and not os.access(path, os.W_OK):
+        raise OutputError(f"{path}: is there and is not writable")
+    _check_folder(path.parent)
+
+
 def _ours(path: Path, output: Output) -> bool:
     """Whether an earlier run wrote the file: its metadata lies beside it, or its journal."""
     return path == output.journal or output.journal.exists() or _is_metadata(output.meta)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from audit_cli.reports.columns import Cells
-from audit_cli.reports.tables import Table
+from audit_cli.reports.tables import Rows
 from audit_cli.safetext import encodable
 
 GROUP_ROWS = 4096
@@ -12,7 +12,7 @@ GROUP_ROWS = 4096
 GROUP_CHARACTERS = 16_000_000
 
 
-def write_parquet(table: Table, file: BinaryIO) -> None:
+def write_parquet(table: Rows, file: BinaryIO) -> None:
     """Parquet with the types of the table's columns, whatever its first rows hold; strings as they are.
 
     Lone surrogates, which UTF-8 cannot hold, become visible escapes. What was not measured is null.

@@ -12,22 +12,28 @@ from audit_cli.records import VANISHING_NATS, AuditReport, LevelMeasurement, Sta
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports.columns import SCHEMA, Cells
 from audit_cli.statistics.intervals import cluster_mean, wilson
+from audit_cli.statistics.recoverability import tries_needed
 from audit_cli.verdicts.returns import LOOK_CONFIDENCE
 
 # Counts of a few restarts repeat from row to row, and a quantile takes as long as the rest of a row.
 _wilson = lru_cache(maxsize=4096)(wilson)
+_tries = lru_cache(maxsize=4096)(tries_needed)
+
+
+# By the end of their columns' names.
+PROBABILITIES = {"half": 0.5, "90pct": 0.9}
 
 
 def main_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
-    """The first table of a report, `basins` or `entropy` as its command says; entropies in nats."""
+    """The first table of a report, which has the name of its command; entropies in nats."""
     for result in report.results:
         yield result_cells(report.run.command, report.run.settings_id, result, redaction)
 
 
 def result_cells(command: str, settings_id: str | None, result: TextResult, redaction: Redaction) -> Cells:
     """A row of the first table of a command; entropies in nats."""
-    own = _basins_cells if command == "basins" else _entropy_cells
-    return _first_cells(settings_id, result) | own(result) | {"text": _shown(redaction, result.candidate.text)}
+    own = _OWN_CELLS[command](result, redaction)
+    return _first_cells(settings_id, result) | own | {"text": _shown(redaction, result.candidate.text)}
 
 
 def level_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
@@ -96,14 +102,17 @@ def _first_cells(settings_id: str | None, result: TextResult) -> Cells:
         "p_value_upper95": judgement.p_value_upper95 if judgement else None,
         "q_value": judgement.q_value if judgement else None,
         "references": judgement.references if judgement else None,
-        "comparability": judgement.comparability if judgement else None,
+        "comparability": str(judgement.comparability) if judgement and judgement.comparability else None,
     }
 
 
-def _basins_cells(result: TextResult) -> Cells:
+def _basins_cells(result: TextResult, _: Redaction) -> Cells:
     measured, size = result.basin_measurement, result.basin
     deciding = measured.deciding if measured else None
-    share = _wilson(deciding.returned, deciding.restarts, LOOK_CONFIDENCE) if deciding and deciding.restarts else None
+    ran = deciding if deciding and deciding.restarts else None
+    share = _wilson(ran.returned, ran.restarts, LOOK_CONFIDENCE) if ran else None
+    exact = _wilson(ran.exact, ran.restarts, LOOK_CONFIDENCE) if ran else None
+    alike = ran.edit_similarities if ran else ()
     return {
         "returns_at_level": deciding.level if deciding else None,
         "returned_share": share.value if share else None,
@@ -116,11 +125,60 @@ def _basins_cells(result: TextResult) -> Cells:
         "curve_area": size.curve_area if size else None,
         "surprise_nats": result.entropy.surprise_mean if result.entropy else None,
         "longest_recovered_run": measured.longest_recovered_run if measured else None,
+        "edit_similarity_mean": sum(alike) / len(alike) if alike else None,
+        "edit_similarity_best": max(alike, default=None),
+        "exact_share": exact.value if exact else None,
+        "exact_low": exact.low if exact else None,
+        "exact_high": exact.high if exact else None,
+        **(_restarts_for(ran.exact, ran.restarts, LOOK_CONFIDENCE) if ran else _no_restarts_for()),
         "nfe": measured.evaluations if measured else None,
     }
 
 
-def _entropy_cells(result: TextResult) -> Cells:
+def _restarts_for(exact: int, restarts: int, confidence: float = 0.95) -> Cells:
+    """How many restarts an exact return takes; None where there is no end to them."""
+    cells: Cells = {}
+    for name, probability in PROBABILITIES.items():
+        needed = _tries(exact, restarts, probability, confidence)
+        for end, value in (("", needed.value), ("_low", needed.low), ("_high", needed.high)):
+            cells[f"restarts_for_{name}{end}"] = int(value) if math.isfinite(value) else None
+    return cells
+
+
+def exposure_bits(result: TextResult) -> float | None:
+    """log2 (twins + 1) minus log2 of the text's rank among them by surprise (Carlini et al. 2019), which is -log2 p."""
+    p = None if result.judgement is None else result.judgement.p_value
+    return None if p is None else -math.log2(p)
+
+
+def _no_restarts_for() -> Cells:
+    return {f"restarts_for_{name}{end}": None for name in PROBABILITIES for end in ("", "_low", "_high")}
+
+
+def _extraction_cells(result: TextResult, redaction: Redaction) -> Cells:
+    m = result.extraction
+    share = _wilson(m.exact, m.restarts) if m else None
+    return {
+        "slot_tokens": m.slot_tokens if m else None,
+        "t": m.t if m else None,
+        "restarts": m.restarts if m else None,
+        "exact": m.exact if m else None,
+        "exact_share": share.value if share else None,
+        "exact_low": share.low if share else None,
+        "exact_high": share.high if share else None,
+        **(_restarts_for(m.exact, m.restarts) if m else _no_restarts_for()),
+        "recovered_share": m.recovered_share if m else None,
+        "fillings": m.fillings if m else None,
+        "most_frequent": m.most_frequent if m else None,
+        "secret_rank": m.rank if m else None,
+        "exposure_bits": exposure_bits(result),
+        "surprise_nats": m.entropy.surprise_mean if m else None,
+        "nfe": m.evaluations if m else None,
+        "recovered_text": _shown(redaction, result.recovered_text),
+    }
+
+
+def _entropy_cells(result: TextResult, _: Redaction) -> Cells:
     m = result.entropy
     return {
         "origin": result.origin,
@@ -133,11 +191,15 @@ def _entropy_cells(result: TextResult) -> Cells:
         "entropy_max_nats": m.entropy_max if m else None,
         "surprise_nats": m.surprise_mean if m else None,
         "surprise_max_nats": m.surprise_max if m else None,
+        "surprise_rms_nats": m.surprise_rms if m else None,
         "margin_mean": m.margin_mean if m else None,
         "vanishing_share": m.vanishing_share if m else None,
         "vanishing_below_nats": VANISHING_NATS if m else None,
         "longest_sure_run": m.longest_sure_run if m else None,
     }
+
+
+_OWN_CELLS = {"basins": _basins_cells, "entropy": _entropy_cells, "extract": _extraction_cells}
 
 
 def _level_cells(m: LevelMeasurement) -> Cells:
@@ -154,6 +216,7 @@ def _level_cells(m: LevelMeasurement) -> Cells:
         "exact": exact.value,
         "exact_low": exact.low,
         "exact_high": exact.high,
+        **_restarts_for(m.exact, m.restarts),
         "recovery_rate": recovery.value,
         "recovery_low": recovery.low,
         "recovery_high": recovery.high,

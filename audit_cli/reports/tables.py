@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from audit_cli.records import AuditReport
 from audit_cli.redaction import Redaction
@@ -11,9 +12,20 @@ from audit_cli.reports.rows import finite, level_rows, main_rows, token_rows
 _ROWS: dict[str, Callable[[AuditReport, Redaction], Iterator[Cells]]] = {
     "basins": main_rows,
     "entropy": main_rows,
+    "extract": main_rows,
     "per-level": level_rows,
     "per-token": token_rows,
 }
+
+
+class Rows(Protocol):
+    """Rows of cells under the same columns: all that most formats need of a table."""
+
+    @property
+    def columns(self) -> Columns:
+        """The columns, in order."""
+
+    def __iter__(self) -> Iterator[Cells]: ...
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,30 @@
 """Reports for a person at a terminal. Gives renderables; whoever holds the console prints them."""
 
-from collections.abc import Iterator, Sequence
-from heapq import nsmallest
+from collections.abc import Iterator
 
-from rich.box import Box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import (
-    VANISHING_NATS,
-    AuditReport,
-    HeldoutQuantile,
-    LevelMeasurement,
-    Status,
-    TextResult,
-    Verdict,
-)
-from audit_cli.redaction import Redaction, ShowText
+from audit_cli.records import VANISHING_NATS, AuditReport, HeldoutQuantile, LevelMeasurement, TextResult
+from audit_cli.redaction import Redaction
 from audit_cli.reports import words
-from audit_cli.reports.legend import (
-    BASINS_LEGEND,
-    BY_SURPRISE,
-    ENTROPY_LEGEND,
-    EXTRA_RESTARTS,
-    NO_VERDICT,
-    REFERENCE_LEGEND,
-    TWINS_LEGEND,
-    WINDOW_LEGEND,
-    Legend,
+from audit_cli.reports.legend import BASINS_LEGEND, ENTROPY_LEGEND
+from audit_cli.reports.model import regime_report
+from audit_cli.reports.parts import (
+    RULED,
+    Notes,
+    below,
+    heading,
+    legend_of,
+    name_cell,
+    no_verdict,
+    shown,
+    skip_note,
+    verdict_cells,
+    width_of,
 )
-from audit_cli.reports.model import law_notes, law_words, regime_report
-from audit_cli.safetext import for_terminal
-from audit_cli.statistics.conformal import references_needed
 
-RULED = Box("    \n    \n -- \n    \n -- \n -- \n    \n -- \n", ascii=True)
-ROWS_SHOWN = 20
-EXCERPT_CELLS = 28
-LEAST_EXCERPT, LEAST_NAME = 8, 12
 NO_SURPRISE_BELOW, NO_CURVE_BELOW = 90, 78
 # Cells of the columns beside the text, by the first word of their header.
 BASINS_WIDTHS = {"returned": 21, "basin": 16, "surprise": 10, "difference": 10, "q": 6, "verdict": 14, "": 10}
@@ -50,113 +37,42 @@ ENTROPY_WIDTHS = {
     "verdict": 14,
     "": 10,
 }
-PAPER_NOTE = {"basins": "; one restart says little of whether a text returns: the default protocol takes eight"}
-STYLES = {
-    Verdict.MEMORIZED: "bold red",
-    Verdict.FAMILIAR: "red",
-    Verdict.RECOVERABLE: "yellow",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.NO_EVIDENCE: "",
-}
 
 
 def basins_report(
     report: AuditReport, redaction: Redaction, width: int, show_all: bool, legend: bool, bits: bool
 ) -> Iterator[RenderableType]:
     """The report of `uddm-audit basins`."""
-    notes = _Notes()
-    yield from _heading(report)
+    notes = Notes()
+    yield from heading(report)
     if report.counts.given:
         yield _basins_table(report, redaction, width, show_all, notes, bits)
-        yield from _below(report, show_all, notes)
+        yield from below(report, redaction, show_all, notes)
     if legend and report.judged:
-        yield _legend(report, notes, BASINS_LEGEND)
+        yield legend_of(report, notes, BASINS_LEGEND)
     elif legend:
-        yield _no_verdict(report)
+        yield no_verdict(report)
 
 
 def entropy_report(
     report: AuditReport, redaction: Redaction, width: int, show_all: bool, legend: bool, bits: bool
 ) -> Iterator[RenderableType]:
     """The report of `uddm-audit entropy`: texts, the model's own samples, or both."""
-    notes = _Notes()
-    yield from _heading(report)
+    notes = Notes()
+    yield from heading(report)
     if report.counts.given:
         yield _entropy_table(report, redaction, width, show_all, notes, bits)
-        yield from _below(report, show_all, notes)
+        yield from below(report, redaction, show_all, notes)
         if legend and report.judged:
-            yield _legend(report, notes, ENTROPY_LEGEND)
+            yield legend_of(report, notes, ENTROPY_LEGEND)
         elif legend:
-            yield _no_verdict(report)
+            yield no_verdict(report)
     if report.regime is not None:
         yield regime_report(report.regime, report.given_entropy, legend, bits)
 
 
-def _heading(report: AuditReport) -> Iterator[RenderableType]:
-    model, run = report.model, report.run
-    check = law_words(model.law, report.law)
-    heading = Table.grid(padding=(0, 2, 0, 0))
-    what = (
-        f"{for_terminal(model.name)}   {words.count(model.parameters)} parameters, V {model.vocab_size:,}, "
-        f"L {model.max_length}, {check}, {model.weights} weights"
-    )
-    heading.add_row(Text("Model", "bold"), Text(what, overflow="fold"))
-    heading.add_row(Text("Run", "bold"), Text(_run_line(report), overflow="fold"))
-    if run.settings.get("protocol") == "paper":
-        heading.add_row("", f"protocol of arXiv 2604.26841{PAPER_NOTE.get(run.command, '')}")
-    for note in law_notes(report):
-        heading.add_row("", Text(note, "yellow"))
-    yield heading
-
-
-def _run_line(report: AuditReport) -> str:
-    run, settings = report.run, report.run.settings
-    counts = report.counts
-    parts = []
-    if counts.given:
-        twice = f" ({counts.duplicates:,} duplicate{'s' * (counts.duplicates > 1)})" if counts.duplicates else ""
-        parts.append(f"{counts.measured:,} of {counts.given:,} texts measured{twice}")
-    if report.heldout is not None:
-        parts.append(_heldout_words(report))
-    if settings.get("twins"):
-        parts.append(f"{settings['twins']:,} twins a text")
-    if report.reference_model is not None:
-        parts.append(f"reference model {for_terminal(report.reference_model.name)}")
-    if run.command == "basins":
-        restarts, steps = settings["restarts"], settings["steps"]
-        of = f"{settings['sampler']}, " if settings["sampler"] != "ancestral" else ""
-        grid = "" if steps is None else f", {steps} steps"
-        parts.append(f"{of}{restarts} restart{'s' * (restarts != 1)}{grid}")
-    else:
-        if report.regime is not None:
-            parts.append(f"{report.regime.samples} texts generated by the model itself")
-        draws = int(str(settings["draws"]))
-        corrupted = f", {draws} corruption{'s' * (draws != 1)}" if draws else ""
-        parts.append(f"t = {settings['t']:g}{corrupted}")
-        if settings["context"] == "prefix":
-            parts.append("given the prefix only")
-    return ", ".join([*parts, f"seed {settings['seed']}", words.duration(run.seconds)])
-
-
-def _heldout_words(report: AuditReport) -> str:
-    held = report.heldout
-    assert held is not None  # noqa: S101 - the caller has looked
-    gone = [
-        f"{count} {why}"
-        for count, why in (
-            (held.skipped, "unusable"),
-            (held.duplicates, "twice"),
-            (held.near_duplicates, "like a candidate"),
-            (held.too_short, "too short"),
-        )
-        if count
-    ]
-    said = f"{held.used:,} held-out" + (f" ({', '.join(gone)} left out)" if gone else "")
-    return said if held.references == held.used else f"{said}, at least {held.references:,} to a text"
-
-
 def _basins_table(
-    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "_Notes", bits: bool
+    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "Notes", bits: bool
 ) -> Table:
     judged = report.judged
     restarts = int(str(report.run.settings["restarts"]))
@@ -177,10 +93,10 @@ def _basins_table(
         table.add_column("verdict", vertical="bottom", no_wrap=True)
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
-    room = width - _width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
-    for result in _shown(report, show_all):
+    room = width - width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
+    for result in shown(report, show_all):
         m = result.basin_measurement
-        cells: list[str | Text] = [_name(result, redaction, room, notes)]
+        cells: list[str | Text] = [name_cell(result, redaction, room, notes)]
         if m is None:
             cells += [""] * (1 + curve + surprise)
         else:
@@ -191,7 +107,7 @@ def _basins_table(
             ]
             notes.extended |= curve and m.deciding.restarts > restarts
         cells += _difference(result, bits) if difference else []
-        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
+        table.add_row(*cells, *(verdict_cells(result, notes) if judged else skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
         for name, quantile in _quantiles(report, room):
@@ -209,7 +125,7 @@ def _returned(measured: LevelMeasurement, restarts: int) -> str:
 
 
 def _entropy_table(
-    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "_Notes", bits: bool
+    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "Notes", bits: bool
 ) -> Table:
     judged = report.judged
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
@@ -226,16 +142,16 @@ def _entropy_table(
         table.add_column("verdict", vertical="bottom", no_wrap=True)
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
-    room = width - _width_of(table, ENTROPY_WIDTHS)
-    for result in _shown(report, show_all):
+    room = width - width_of(table, ENTROPY_WIDTHS)
+    for result in shown(report, show_all):
         m = result.entropy
-        cells: list[str | Text] = [_name(result, redaction, room, notes)]
+        cells: list[str | Text] = [name_cell(result, redaction, room, notes)]
         if m is None:
             cells += ["", "", ""]
         else:
             cells += [words.nats(m.entropy_mean, bits), words.nats(m.surprise_mean, bits)]
             cells += _difference(result, bits) if difference else [words.share_bar(m.vanishing_share)]
-        table.add_row(*cells, *(_verdict_cells(result, notes) if judged else _skip_note(result, notes)))
+        table.add_row(*cells, *(verdict_cells(result, notes) if judged else skip_note(result, notes)))
     if report.heldout is not None and report.heldout.median is not None:
         table.add_section()
         for name, quantile in _quantiles(report, room):
@@ -254,158 +170,8 @@ def _difference(result: TextResult, bits: bool) -> list[str | Text]:
     return ["" if result.judgement is None else words.nats(result.judgement.score, bits)]
 
 
-def _shown(report: AuditReport, show_all: bool) -> Sequence[TextResult]:
-    """The texts in the order of their verdicts, then q, then score; the first twenty unless all are asked for."""
-    order = {verdict: i for i, verdict in enumerate(Verdict)}
-
-    def key(result: TextResult) -> tuple[float, float, float]:
-        judgement = result.judgement
-        if judgement is None:
-            return len(order) + 1, 0.0, 0.0
-        rank = len(order) if judgement.verdict is None else order[judgement.verdict]
-        return rank, 1.0 if judgement.q_value is None else judgement.q_value, -judgement.score
-
-    given = (r for r in report.results if r.origin == "given")
-    return sorted(given, key=key) if show_all else nsmallest(ROWS_SHOWN, given, key)
-
-
-def _below(report: AuditReport, show_all: bool, notes: "_Notes") -> Iterator[RenderableType]:
-    hidden = 0 if show_all else report.counts.given - ROWS_SHOWN
-    if hidden > 0:
-        yield Text(f" … {hidden:,} more: -o FILE or --all")
-    yield Text()
-    if notes.reasons:
-        yield Text("\n".join(notes.lines()))
-        yield Text()
-    yield Text(_counts(report), style="bold")
-
-
-def _counts(report: AuditReport) -> str:
-    """2 memorized, 1 no evidence, 1 skipped."""
-    counts, verdicts = report.counts, dict(report.counts.verdicts)
-    kinds = [(str(verdict), verdicts.get(verdict, 0)) for verdict in Verdict]
-    kinds.append(("measured", 0 if report.judged else counts.measured))
-    kinds += [("duplicate", counts.duplicates), ("skipped", counts.skipped)]
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds if count) + "."
-
-
-class _Notes:
-    """Reasons under letters: `mark` gives the letter, `lines` the list to print below the table."""
-
-    MOST = 12
-
-    def __init__(self) -> None:
-        self.reasons: dict[str, list[str]] = {}
-        self.windowed = False
-        self.extended = False
-
-    def mark(self, reason: str, where: str) -> str:
-        self.reasons.setdefault(reason, []).append(where)
-        return _letters(list(self.reasons).index(reason))
-
-    def lines(self) -> Iterator[str]:
-        for i, (reason, where) in enumerate(self.reasons.items()):
-            if i == self.MOST:
-                yield f"    … {len(self.reasons) - i} more reasons: -o FILE"
-                return
-            more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-            yield f" {_letters(i)}  {where[0]}{more}: {for_terminal(reason)}"
-
-
-def _letters(number: int) -> str:
-    first, second = divmod(number, 26)
-    return (chr(96 + first) if first else "") + chr(97 + second)
-
-
-def _verdict_cells(result: TextResult, notes: _Notes) -> tuple[str, Text]:
-    judgement = result.judgement
-    if result.status is Status.SKIPPED or judgement is None or judgement.verdict is None:
-        return "", Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim")
-    verdict = judgement.verdict
-    said = str(verdict).upper() if verdict in (Verdict.MEMORIZED, Verdict.FAMILIAR) else str(verdict)
-    note = f" {notes.mark(judgement.reason, _where(result))}" if judgement.reason else ""
-    q = "" if judgement.q_value is None else words.probability(judgement.q_value)
-    return q, Text.assemble((said, STYLES[verdict]), note)
-
-
-def _skip_note(result: TextResult, notes: _Notes) -> tuple[Text, ...]:
-    """Without verdicts a skipped row says so after its last cell."""
-    if result.status is not Status.SKIPPED:
-        return ()
-    return (Text(f"skipped {notes.mark(result.skip_reason, _where(result))}", style="dim"),)
-
-
-def _width_of(table: Table, widths: dict[str, int]) -> int:
-    """Cells that a table's columns other than the first take, with the space between them; none of them shrinks."""
-    total = 2
-    for column in table.columns[1:]:
-        column.min_width = widths[str(column.header).split("\n")[0].split(",")[0]]
-        total += column.min_width + 2
-    return total
-
-
-def _name(result: TextResult, redaction: Redaction, room: int, notes: "_Notes") -> Text:
-    """Where the text stands and, in what is left of `room` cells, what may be shown of it."""
-    where = Text(_where(result))
-    if (result.windows or 1) > 1:
-        notes.windowed = True
-        where.append(f" +{result.window_offset:,}")
-    left = room - where.cell_len - 2
-    if result.duplicate_of:
-        shown = Text(f"= {for_terminal(result.duplicate_of)}", style="dim")
-    elif redaction.show in (ShowText.EXCERPT, ShowText.FULL):
-        shown = Text(for_terminal(redaction.text(result.candidate.text)), style="cyan")
-    else:
-        shown = Text(result.fingerprint, style="dim")
-    if redaction.show is not ShowText.FULL:
-        left = min(left, EXCERPT_CELLS)
-    if left < LEAST_EXCERPT or not shown:
-        # The end has the line number.
-        cut = max(room, LEAST_NAME)
-        return where if where.cell_len <= cut else Text("…" + where.plain[1 - cut :])
-    shown.truncate(left, overflow="ellipsis")
-    return Text.assemble(where, "  ", shown)
-
-
-def _where(result: TextResult) -> str:
-    return for_terminal(result.candidate.id)
-
-
 def _quantiles(report: AuditReport, room: int) -> Iterator[tuple[str, HeldoutQuantile]]:
     held = report.heldout
     if held is not None and held.median is not None and held.best_hundredth is not None:
         names = ("held-out, median", "held-out, best 1 in 100") if room >= 23 else ("median", "best 1 %")
         yield from zip(names, (held.median, held.best_hundredth), strict=True)
-
-
-def _legend(report: AuditReport, notes: "_Notes", words_of_the_table: Legend) -> Table:
-    """The words that stand in the report, each meaning wrapped beside its word."""
-    twins = bool(report.run.settings.get("twins"))
-    entries = list(words_of_the_table)
-    entries += EXTRA_RESTARTS if notes.extended else []
-    entries += WINDOW_LEGEND if notes.windowed else []
-    entries += TWINS_LEGEND if twins else []
-    if report.reference_model is not None:
-        entries += REFERENCE_LEGEND
-    elif report.run.command == "entropy" and not twins:
-        entries += BY_SURPRISE
-    most = report.counts.most_references
-    smallest = f" Smallest possible p: {1 / (most + 1):.2g}." if most else ""
-    q = (
-        f"at most {report.fdr:.0%} of findings are false on average; if nothing is memorized, about 1 audit in "
-        f"{round(1 / report.fdr)} still names a text.{smallest}"
-    )
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("", "")
-    for word, meaning in [*entries, ("q", q)]:
-        grid.add_row(word, Text(meaning.format(others=_others(report))))
-    return grid
-
-
-def _others(report: AuditReport) -> str:
-    return "its twins" if report.run.settings.get("twins") else "held-out texts"
-
-
-def _no_verdict(report: AuditReport) -> Text:
-    texts = max(1, report.counts.measured)
-    return Text(NO_VERDICT.format(needed=references_needed(texts, 1, report.fdr), m=report.counts.measured))

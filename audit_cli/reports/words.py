@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from audit_cli.records import Basin, Interval
+from audit_cli.records import Basin, HeldoutSummary, Interval
+from audit_cli.redaction import Redaction
 from audit_cli.reports.bars import bar
 
 LEVEL_CELLS = 6
@@ -77,3 +78,9 @@ def duration(seconds: float) -> str:
     """1.4 s, 31 s, 2 min 15 s."""
     whole = round(seconds)
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+def unlike(heldout: HeldoutSummary | None, redaction: Redaction) -> str:
+    """The words by which candidates differ from held-out text, as much of them as may be shown; unsafe as any text."""
+    check = None if heldout is None else heldout.fairness
+    return ", ".join(filter(None, map(redaction.text, check.words))) if check is not None else ""

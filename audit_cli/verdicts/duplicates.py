@@ -13,8 +13,8 @@ SHARE, RATIO, LEAST_RUN = 0.75, 1.25, 8
 # Runs are looked for in these lengths only, each 1.25 times the one before, so that few indices are needed.
 _RUNS = sorted({round(LEAST_RUN * 1.25**k) for k in range(60)})
 # An odd number has an inverse modulo 2**64.
-_BASE = np.uint64(0xD1342543DE82EF95)
-_INVERSE = np.uint64(pow(0xD1342543DE82EF95, -1, 1 << 64))
+BASE = np.uint64(0xD1342543DE82EF95)
+INVERSE = np.uint64(pow(0xD1342543DE82EF95, -1, 1 << 64))
 
 
 def run_length(tokens: int) -> int:
@@ -26,19 +26,19 @@ def run_length(tokens: int) -> int:
 class NearDuplicates:
     """Which of some held-out texts are near-duplicates of candidates, which pass by one at a time."""
 
-    def __init__(self, heldout: Sequence[Sequence[int]], longest: int) -> None:
+    def __init__(self, heldout: Sequence[Sequence[int] | np.ndarray], longest: int) -> None:
         """`heldout` are token ids, whole; of texts longer than `longest` windows of that length are compared."""
         self._longest = longest
-        self._mixed = [_mix(np.asarray(text, dtype=np.uint64)) for text in heldout]
+        self._mixed = [mix(np.asarray(text, dtype=np.uint64)) for text in heldout]
         self._runs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._beginnings: dict[int, dict[int, list[int]]] = {}
         self.found: set[int] = set()
 
-    def look(self, candidate: Sequence[int]) -> None:
+    def look(self, candidate: Sequence[int] | np.ndarray) -> None:
         """Add to `found` the indices of held-out texts that are near-duplicates of this candidate."""
         if not self._mixed or not len(candidate):
             return
-        mixed = _mix(np.asarray(candidate, dtype=np.uint64))
+        mixed = mix(np.asarray(candidate, dtype=np.uint64))
         if len(candidate) < LEAST_RUN:
             whole = int(_run_hashes(mixed, len(candidate))[0])
             self.found.update(self._beginning(len(candidate)).get(whole, ()))
@@ -71,7 +71,7 @@ class NearDuplicates:
         return self._beginnings[length]
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def mix(x: np.ndarray) -> np.ndarray:
     """splitmix64 of every token, so that sums of powers of them do not collide."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
@@ -86,11 +86,11 @@ def _run_hashes(mixed: np.ndarray, length: int) -> np.ndarray:
     if count <= 0:
         return np.empty(0, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed * _powers(_BASE, len(mixed)), dtype=np.uint64)])
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed * powers(BASE, len(mixed)), dtype=np.uint64)])
         # Scaled back to the first power, so that the same run hashes alike wherever it stands.
-        return _mix((sums[length:] - sums[:count]) * _powers(_INVERSE, count))
+        return mix((sums[length:] - sums[:count]) * powers(INVERSE, count))
 
 
-def _powers(base: np.uint64, count: int) -> np.ndarray:
+def powers(base: np.uint64, count: int) -> np.ndarray:
     """1, base, base squared, ... modulo 2**64."""
     return np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(count - 1, base, np.uint64), dtype=np.uint64)])

@@ -5,21 +5,25 @@ what it is compared with, and the recipe was fixed before the run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from audit_cli.records import Judgement, LawCheck, Verdict
+from audit_cli.records import Comparability, Judgement, LawCheck, Verdict
 from audit_cli.statistics.conformal import conformal_p, count_at_least, q_values, simes
+from audit_cli.verdicts.comparability import Grade
 from audit_cli.verdicts.recipes import Recipe
 
 NOT_COMPARED = "compared with no other text"
 NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shorter, or like a candidate"
 NO_TWINS = "no copy of it could be made: nothing to redraw, or the model cannot represent the copies"
 LAW_CONTRADICTED = "this score needs the leave-one-out law, which the network does not have"
+CONSTANT = "scores as every other text of this run does, held-out text too: this score tells nothing here"
 TOO_FEW = "stands out among everything it is compared with, which is too few to rule out chance"
+REMEDIES = "try --reference-model, --twins, or --heldout with text of this kind"
+UNLIKE = "unlike the held-out text: {}; " + REMEDIES
 UNCLEAR = -1
 
 
@@ -47,8 +51,36 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Kinds:
+    """Whether each text is of the kind that it is compared with: `number` is that of its grade among the `grades`.
+
+    Of a `shifted` text nothing can be said, unless the score takes out how hard a text is (`binding` False).
+    """
+
+    number: Int[np.ndarray, " texts"]
+    grades: Sequence[Grade]
+    binding: bool = True
+
+    def __getitem__(self, text: int) -> Grade:
+        return self.grades[self.number[text]]
+
+    def out(self) -> Bool[np.ndarray, " texts"]:
+        """The texts that cannot be judged."""
+        return np.array([self._says_out(of) for of in self.grades], dtype=bool)[self.number]
+
+    def unlike(self, text: int) -> str:
+        """Why a text cannot be judged; empty where it can."""
+        grade = self[text]
+        return UNLIKE.format(grade.differs) if self._says_out(grade) else ""
+
+    def _says_out(self, grade: Grade) -> bool:
+        return self.binding and grade.grade is Comparability.SHIFTED
+
+
+@dataclass(frozen=True)
 class Judgements:
-    """A judgement a text; `p` is NaN and `references` 0 where there is nothing to compare a text with."""
+    """A judgement a text; `p` is NaN and `references` 0 where there is nothing to compare a text with, and `q` is NaN
+    where a text cannot be judged because of its kind. `constant`: all texts and all references score alike."""
 
     recipe: Recipe
     fdr: float
@@ -61,7 +93,9 @@ class Judgements:
     p: Float[np.ndarray, " texts"]
     upper: Float[np.ndarray, " texts"]
     q: Float[np.ndarray, " texts"]
+    kinds: Kinds | None = None
     judged: bool = True
+    constant: bool = False
 
     def __len__(self) -> int:
         return len(self.score)
@@ -71,15 +105,16 @@ class Judgements:
         if not self.judged:
             return found(None, NOT_COMPARED)
         verdict, reason = self._verdict(text)
+        found = partial(found, comparability=None if self.kinds is None else self.kinds[text].grade)
         if not self.references[text]:
             return found(verdict, reason, references=0)
-        upper = float(self.upper[text])
+        upper, q = float(self.upper[text]), float(self.q[text])
         return found(
             verdict,
             reason,
             p_value=float(self.p[text]),
             p_value_upper95=None if np.isnan(upper) else upper,
-            q_value=float(self.q[text]),
+            q_value=None if np.isnan(q) else q,
             references=int(self.references[text]),
         )
 
@@ -88,10 +123,15 @@ class Judgements:
         return [self._verdict(i)[0] for i in range(len(self))] if self.judged else []
 
     def _verdict(self, text: int) -> tuple[Verdict, str]:
+        unlike = "" if self.kinds is None else self.kinds.unlike(text)
         if not self.references[text]:
-            return Verdict.INCONCLUSIVE, self.without
+            return Verdict.INCONCLUSIVE, "; ".join(filter(None, (self.without, unlike)))
         if self.recipe.uses_law and self.law is LawCheck.CONTRADICTED:
             return Verdict.INCONCLUSIVE, LAW_CONTRADICTED
+        if unlike:
+            return Verdict.INCONCLUSIVE, unlike
+        if self.constant:
+            return Verdict.INCONCLUSIVE, CONSTANT
         back = self.returns[text] == 1
         if self.q[text] <= self.fdr:
             return (Verdict.MEMORIZED if back else Verdict.FAMILIAR), ""
@@ -101,10 +141,16 @@ class Judgements:
 
 
 def judge(
-    parts: Parts, references: Sequence[Sequence[float]], recipe: Recipe, fdr: float, law: LawCheck | None
+    parts: Parts,
+    references: Sequence[Sequence[float]],
+    recipe: Recipe,
+    fdr: float,
+    law: LawCheck | None,
+    kinds: Kinds | None = None,
 ) -> Judgements:
     """A judgement a text against held-out scores: p of each part among its group's references, Simes over the parts
-    of a text, BH over all texts that have a p."""
+    of a text, BH over all texts that have a p and, by `kinds`, can be judged: easy texts of another kind would make
+    room for false findings among the others."""
     above = np.zeros(len(parts.text), dtype=np.int64)
     count = np.array([len(held) for held in references], dtype=np.int64)[parts.group] if len(parts.text) else above
     for group, held in enumerate(references):
@@ -120,7 +166,10 @@ def judge(
     for text in some[(ends - starts)[some] > 1]:
         p[text] = simes(p_parts[starts[text] : ends[text]])
         upper[text] = np.nan
-    return _judgements(parts, recipe, fdr, law, NONE_OF_THIS_LENGTH, above[worst], count[worst], p, upper)
+    judged = _judgements(parts, recipe, fdr, law, NONE_OF_THIS_LENGTH, above[worst], count[worst], p, upper, kinds)
+    every = [parts.score, *(np.asarray(held, dtype=np.float64) for held in references)]
+    constant = bool(len(some)) and not recipe.floor and len(np.unique(np.concatenate(every))) == 1
+    return replace(judged, constant=constant)
 
 
 def judge_twins(
@@ -135,7 +184,8 @@ def judge_twins(
     p, upper = np.full(len(drawn), np.nan), np.full(len(drawn), np.nan)
     some = np.flatnonzero(drawn > 0)
     p[some], upper[some] = conformal_p(above[some], drawn[some])
-    return _judgements(parts, recipe, fdr, law, NO_TWINS, above, drawn, p, upper)
+    kinds = Kinds(np.zeros(len(drawn), dtype=np.int64), [Grade(Comparability.NOT_NEEDED)])
+    return _judgements(parts, recipe, fdr, law, NO_TWINS, above, drawn, p, upper, kinds)
 
 
 def unjudged(parts: Parts, recipe: Recipe) -> Judgements:
@@ -158,11 +208,12 @@ def _judgements(
     references: np.ndarray,
     p: np.ndarray,
     upper: np.ndarray,
+    kinds: Kinds | None,
 ) -> Judgements:
     worst = parts.worst()
     q = np.full(len(p), np.nan)
-    compared = np.flatnonzero(~np.isnan(p))
+    compared = np.flatnonzero(~np.isnan(p) if kinds is None else ~np.isnan(p) & ~kinds.out())
     q[compared] = q_values(p[compared])
     return Judgements(
-        recipe, fdr, law, without, parts.score[worst], parts.returns[worst], above, references, p, upper, q
+        recipe, fdr, law, without, parts.score[worst], parts.returns[worst], above, references, p, upper, q, kinds
     )

@@ -8,16 +8,22 @@ import pytest
 
 import audit_cli
 from audit_cli.reports.columns import COLUMNS
-from tests.reports.made import ENTROPY, measured, report, results, skipped
+from tests.reports.made import ENTROPY, EXTRACTION, measured, report, results, skipped
 
 KINDS = {str: "string", int: "Int64", float: "Float64"}
 
 
 def of_entropy(**changes):
-    return measured(basin_measurement=None, basin=None, **changes)
+    return measured(basin_measurement=None, basin=None, extraction=None, **changes)
 
 
-@pytest.mark.parametrize(("command", "result"), [("basins", measured()), ("entropy", of_entropy())])
+def of_extraction():
+    return measured(basin_measurement=None, basin=None, extraction=EXTRACTION)
+
+
+@pytest.mark.parametrize(
+    ("command", "result"), [("basins", measured()), ("entropy", of_entropy()), ("extract", of_extraction())]
+)
 def test_columns_and_their_kinds_are_those_of_the_table(command, result):
     # Skipped first: the kinds never come from the rows.
     frame = audit_cli.frame([skipped(), result, skipped()])
@@ -56,7 +62,7 @@ def test_where_nothing_was_measured_the_columns_are_the_shared_ones():
     for nothing in ([], [skipped()]):
         frame = audit_cli.frame(nothing)
         assert len(frame) == len(nothing)
-        assert set(frame.columns) == set(COLUMNS["basins"]) & set(COLUMNS["entropy"])
+        assert set(frame.columns) == set(COLUMNS["basins"]) & set(COLUMNS["entropy"]) & set(COLUMNS["extract"])
 
 
 def test_results_of_both_commands_make_no_table():

@@ -23,10 +23,10 @@ QUICK = ["--levels", ".1,.25", "--restarts", "8"]
 
 @pytest.fixture
 def lines(tmp_path):
-    """A file of candidates: one training line of the memorizing example, one unseen line."""
-    trained = (EXAMPLES / "train.txt").read_text().splitlines()[0]
+    """A file of candidates: one training line of the memorizing example, one unseen line of the same kind."""
+    trained, unseen = (EXAMPLES / "train.txt").read_text().splitlines()[:5001:5000]
     path = tmp_path / "leaked.txt"
-    path.write_text(f"{trained}\nquiet xylophones vex a zebra jig\n")
+    path.write_text(f"{trained}\n{unseen}\n")
     return path
 
 
@@ -68,21 +68,23 @@ def test_the_text_is_written_where_it_is_asked_for(lines, tmp_path):
     assert [row["text"] for row in rows] == lines.read_text().splitlines()
 
 
+RESTARTS_FOR = ", ".join(f"restarts_for_{name}{end}" for name in ("half", "90pct") for end in ("", "_low", "_high"))
 BASINS_COLUMNS = (
     "schema, settings_id, source, line, id, fingerprint, duplicate_of, windows, window_offset, tokens, status, "
     "skip_reason, verdict, verdict_reason, recipe, score, p_value, p_value_upper95, q_value, references, "
     "comparability, returns_at_level, returned_share, returned_low, returned_high, basin, basin_low, basin_high, "
-    "basin_censored, curve_area, surprise_nats, longest_recovered_run, nfe, text"
+    "basin_censored, curve_area, surprise_nats, longest_recovered_run, edit_similarity_mean, edit_similarity_best, "
+    f"exact_share, exact_low, exact_high, {RESTARTS_FOR}, nfe, text"
 )
 LEVEL_COLUMNS = (
     "settings_id, fingerprint, id, level, t, restarts, corrupted_tokens, returned, returned_low, returned_high, "
-    "exact, exact_low, exact_high, recovery_rate, recovery_low, recovery_high, unstable_rate, unstable_low, "
-    "unstable_high, argmax_recovery_rate, interval_method"
+    f"exact, exact_low, exact_high, {RESTARTS_FOR}, recovery_rate, recovery_low, recovery_high, unstable_rate, "
+    "unstable_low, unstable_high, argmax_recovery_rate, interval_method"
 )
 ENTROPY_COLUMNS = (
     BASINS_COLUMNS.split(", returns_at_level")[0]
     + ", origin, context, law, t, draws, entropy_nats, entropy_sd_draws, entropy_max_nats, surprise_nats, "
-    "surprise_max_nats, margin_mean, vanishing_share, vanishing_below_nats, longest_sure_run, text"
+    "surprise_max_nats, surprise_rms_nats, margin_mean, vanishing_share, vanishing_below_nats, longest_sure_run, text"
 )
 TOKEN_COLUMNS = (
     "settings_id, fingerprint, id, position, t, entropy_nats, surprise_nats, rank, margin, top_probability, token, "
@@ -237,7 +239,7 @@ def test_the_exit_code_of_a_gate(lines, some_heldout, tmp_path):
     assert uddm(*gate).exit_code == 1
     assert uddm(*gate, "--exit-zero").exit_code == 0
     clean = tmp_path / "clean.txt"
-    clean.write_text("quiet xylophones vex a zebra jig\n")
+    clean.write_text(lines.read_text().splitlines()[1] + "\n")
     assert uddm("basins", MEMORIZING, clean, *gate[3:]).exit_code == 0
     few = tmp_path / "few.txt"
     few.write_text("\n".join(Path(HELDOUT).read_text().splitlines()[:3]) + "\n")
@@ -357,7 +359,7 @@ def test_an_unforeseen_error_is_one_line_and_its_traceback_is_there_for_who_asks
     done = uddm("basins", MEMORIZING, lines)
     assert done.exit_code == 3
     assert "unforeseen RuntimeError" in done.output
-    assert "xylophones" not in done.output
+    assert "devil said" not in done.output
     told = uddm("basins", MEMORIZING, lines, "-vv")
-    assert "in broken" in told.output and "xylophones" not in told.output
-    assert "xylophones" in uddm("basins", MEMORIZING, lines, "-vv", "--show-text", "full").output
+    assert "in broken" in told.output and "devil said" not in told.output
+    assert "devil said" in uddm("basins", MEMORIZING, lines, "-vv", "--show-text", "full").output

@@ -8,7 +8,7 @@ from uddm_kernels.uniform_step.reference import posterior
 
 from audit_cli.diffusion.corruption import Starts, corrupted_starts, noise_starts
 from audit_cli.diffusion.denoiser import Law
-from audit_cli.diffusion.samplers import Ancestral, Attractor, OneShot, PosteriorArgmax, time_grid
+from audit_cli.diffusion.samplers import Ancestral, Attractor, Finished, OneShot, PosteriorArgmax, time_grid
 from audit_cli.diffusion.schedules import SCHEDULES, T_MIN, alpha_at
 from tests.exact import ExactDenoiser, TableDenoiser
 
@@ -73,7 +73,9 @@ def test_a_stateful_network_is_never_thinned():
     assert outcome.evaluations.tolist() == [len(time_grid(0.5, 100, True)) - 1] * 4
 
 
-@pytest.mark.parametrize("sampler", [Ancestral(), Attractor(), OneShot(), PosteriorArgmax()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "sampler", [Ancestral(), Attractor(), Finished(), OneShot(), PosteriorArgmax()], ids=lambda s: s.name
+)
 def test_batch_size_and_order_change_nothing(sampler):
     net = TableDenoiser(4, 3, seed=3)
     starts = corrupted_starts(net, torch.tensor([[0, 1, 2], [3, 3, 3], [1, 0, 1]]), [0.2, 0.6], range(10), 1)
@@ -87,7 +89,9 @@ def test_batch_size_and_order_change_nothing(sampler):
     assert torch.equal(again.evaluations.flip(0), whole.evaluations)
 
 
-@pytest.mark.parametrize("sampler", [Ancestral(), Attractor(), OneShot(), PosteriorArgmax()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "sampler", [Ancestral(), Attractor(), Finished(), OneShot(), PosteriorArgmax()], ids=lambda s: s.name
+)
 def test_frozen_positions_stay(sampler):
     net = TableDenoiser(4, 3, seed=3)
     free = torch.tensor([[True, False, True]])
@@ -98,7 +102,7 @@ def test_frozen_positions_stay(sampler):
 def test_a_lone_memory_comes_back_from_any_noise():
     net = ExactDenoiser([[1, 2, 3, 4, 0, 1, 2, 3]], 5)
     starts = corrupted_starts(net, net.texts, [0.1, 0.5, 1.0], range(20), 0)
-    for sampler in (Ancestral(), Attractor(), OneShot(), PosteriorArgmax(64)):
+    for sampler in (Ancestral(), Attractor(), Finished(), OneShot(), PosteriorArgmax(64)):
         assert torch.equal(sampler.run(net, starts, 64).tokens, starts.clean), sampler.name
 
 
@@ -108,6 +112,17 @@ def test_the_attractor_ends_in_a_fixed_point():
     ends = Attractor().run(net, starts, 64).tokens
     again = Attractor().run(net, replace(starts, tokens=ends, time=torch.full_like(starts.time, T_MIN)), 64)
     assert torch.equal(again.tokens, ends)
+
+
+def test_a_finished_sample_is_where_the_ancestral_one_settles():
+    net = TableDenoiser(4, 3, seed=3)
+    starts = corrupted_starts(net, torch.tensor([[0, 1, 2], [3, 3, 3]]), [0.5], range(20), 1)
+    sampled, finished = (sampler.run(net, starts, 64) for sampler in (Ancestral(), Finished()))
+    settled = replace(starts, tokens=sampled.tokens, time=torch.full_like(starts.time, T_MIN))
+    map_alone = Attractor().run(net, settled, 64)
+    assert torch.equal(finished.tokens, map_alone.tokens)
+    assert torch.equal(finished.evaluations, sampled.evaluations + map_alone.evaluations)
+    assert not torch.equal(finished.tokens, sampled.tokens)
 
 
 def test_posterior_argmax_takes_the_mode_of_the_dense_posterior():

@@ -5,8 +5,10 @@ from audit_cli.records import (
     Basin,
     BasinMeasurement,
     Candidate,
+    Comparability,
     Counts,
     EntropyMeasurement,
+    ExtractionMeasurement,
     HeldoutSummary,
     Interval,
     Judgement,
@@ -53,6 +55,7 @@ ENTROPY = EntropyMeasurement(
     entropy_max=1.5,
     surprise_mean=0.25,
     surprise_max=2.0,
+    surprise_rms=1.5,
     margin_mean=3.0,
     vanishing_share=0.75,
     longest_sure_run=4,
@@ -71,6 +74,7 @@ def level(share, t, restarts=8, returned=7):
         exact=returned,
         recovery_rates=(0.5,) * (restarts - 1) + (1.0,),
         unstable_rates=(0.0,) * restarts,
+        edit_similarities=(0.75,) * (restarts - 1) + (1.0,),
     )
 
 
@@ -82,7 +86,22 @@ BASIN = BasinMeasurement(
     entropy=ENTROPY,
     evaluations=48,
 )
-JUDGED = Judgement("basin-area+surprise", 1.5, Verdict.MEMORIZED, "why | not", 0.01, 0.02, 0.015, 119, "not checked")
+EXTRACTION = ExtractionMeasurement(
+    tokens=9,
+    slot_tokens=4,
+    t=1.0,
+    restarts=64,
+    exact=32,
+    recovered_share=0.75,
+    fillings=11,
+    most_frequent=32,
+    rank=1,
+    entropy=ENTROPY,
+    evaluations=1025,
+)
+JUDGED = Judgement(
+    "basin-area+excess-surprise", 1.5, Verdict.MEMORIZED, "why | not", 0.01, 0.02, 0.015, 119, Comparability.COMPARABLE
+)
 
 
 def measured(text="he said so", id="texts.txt:1", line=1, redaction=FULL, **changes):
@@ -98,6 +117,8 @@ def measured(text="he said so", id="texts.txt:1", line=1, redaction=FULL, **chan
         "entropy": ENTROPY,
         "basin_measurement": BASIN,
         "basin": Basin(0.25, 0.1, 0.25, "high", 0.7),
+        "extraction": EXTRACTION,
+        "recovered_text": text,
         "judgement": JUDGED,
     }
     return TextResult(**(fields | changes))

@@ -82,14 +82,23 @@ def readable(name, data):
     return repr(parquet.read_table(io.BytesIO(data)).to_pylist()) if name == "parquet" else data.decode()
 
 
-@pytest.mark.parametrize("command", ["basins", "entropy"])
+@given(STRINGS)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_what_came_back_in_a_slot_breaks_no_format_either(text):
+    what = report("extract", (measured("a text", recovered_text=text),))
+    cells = next(csv.DictReader(io.StringIO(written("csv", what, FULL).decode(), newline="")))
+    assert cells["recovered_text"] == for_csv(for_terminal(text))
+    assert json.loads(written("jsonl", what, FULL))["recovered_text"] == as_json_reads(text)
+
+
+@pytest.mark.parametrize("command", ["basins", "entropy", "extract"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_text_is_in_no_file_unless_it_is_asked_for(name, command):
     text = f"{MARKER} met {MARKER}"
     shown = {}
     for redaction in (NONE, FINGERPRINT, EXCERPT, FULL):
         what = reported(command, text, redaction=redaction)
-        tables = (command, "per-level" if command == "basins" else "per-token")
+        tables = (command, *{"basins": ["per-level"], "entropy": ["per-token"]}.get(command, []))
         shown[redaction] = "".join(readable(name, written(name, what, redaction, table)) for table in tables)
     assert not any(MARKER in shown[redaction] for redaction in (NONE, FINGERPRINT, EXCERPT))
     assert not any(MARKER[:2] in shown[redaction] for redaction in (NONE, FINGERPRINT))

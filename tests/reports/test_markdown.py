@@ -81,6 +81,11 @@ def of(*found, **changes):
         ("basins", FINGERPRINT, "id, fingerprint, verdict, q, basin [95 %], returned, surprise, nats/token"),
         ("basins", NONE, "id, verdict, q, basin [95 %], returned, surprise, nats/token"),
         ("entropy", EXCERPT, "id, text, verdict, q, entropy, nats/token, surprise, nats/token"),
+        (
+            "extract",
+            EXCERPT,
+            "id, text, verdict, q, came back, rank among fillings, restarts for 90 %, tokens right, exposure, bits",
+        ),
     ],
 )
 def test_a_person_reads_few_columns(command, redaction, header):

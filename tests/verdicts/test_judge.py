@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from audit_cli.records import LawCheck, Verdict
+from audit_cli.records import Comparability, LawCheck, Verdict
 from audit_cli.statistics.conformal import simes
 from audit_cli.verdicts import judge as rules
+from audit_cli.verdicts.comparability import Grade
 from audit_cli.verdicts.judge import (
     LAW_CONTRADICTED,
     NO_TWINS,
@@ -15,10 +16,12 @@ from audit_cli.verdicts.judge import (
     NOT_COMPARED,
     TOO_FEW,
     UNCLEAR,
+    UNLIKE,
+    Kinds,
     Parts,
     judge_twins,
 )
-from audit_cli.verdicts.recipes import BASIN_SURPRISE, SURPRISE, Recipe
+from audit_cli.verdicts.recipes import BASIN_EXCESS, EXCESS, SURPRISE, Recipe
 
 HELD = [float(i) for i in range(100)]  # 0 to 99
 HIGH, MIDDLE = 1000.0, 50.5  # p = 1/101 and 50/101
@@ -50,6 +53,18 @@ def unjudged(texts, recipe):
     found = rules.unjudged(parts(texts), recipe)
     assert found.verdicts() == []
     return [found[i] for i in range(len(found))]
+
+
+def test_a_constant_score_tells_nothing_unless_it_is_a_floor():
+    texts = [Scored(1.0, None, 0), Scored(1.0, True, 0)]
+    for recipe, expected in ((SURPRISE, Verdict.INCONCLUSIVE), (EXCESS, None)):
+        verdicts = [j.verdict for j in judge(texts, [[1.0] * 200], recipe, FDR, None)]
+        if expected:
+            assert verdicts == [expected] * 2
+        else:
+            assert verdicts == [Verdict.NO_EVIDENCE, Verdict.RECOVERABLE]
+    # One score that differs, of a text or of a reference, and the others can be judged.
+    assert judge(texts, [[1.0] * 199 + [0.5]], SURPRISE, FDR, None)[0].verdict is Verdict.NO_EVIDENCE
 
 
 def judge_one(score, returns, held=HELD, recipe=SURPRISE, law=LawCheck.CONFIRMED, fdr=FDR):
@@ -94,7 +109,7 @@ def test_a_score_that_needs_no_law_is_judged_under_any():
 
 def test_both_recipes_of_the_program_need_the_law():
     assert SURPRISE.uses_law
-    assert BASIN_SURPRISE.uses_law
+    assert BASIN_EXCESS.uses_law
 
 
 @pytest.mark.parametrize("returns", [True, False, None])
@@ -208,3 +223,39 @@ def test_a_text_among_its_twins():
     assert found[0].q_value == pytest.approx(0.02)
     contradicted = judge_twins(texts, np.array([0, 40, 0]), np.array([99, 99, 0]), SURPRISE, FDR, LawCheck.CONTRADICTED)
     assert contradicted[0].verdict is Verdict.INCONCLUSIVE
+
+
+def kinds(*grades, binding=True):
+    return Kinds(np.arange(len(grades)), [Grade(Comparability(grade), "more digits") for grade in grades], binding)
+
+
+def test_a_text_of_another_kind_is_neither_found_nor_cleared_and_makes_no_room_for_others():
+    texts = [Scored(HIGH, True, 0), Scored(MIDDLE, False, 0), Scored(98.5, True, 0)]
+    as_they_are = judge(texts, [HELD], SURPRISE, FDR, None, kinds("shifted", "shifted", "comparable"))
+    assert [j.verdict for j in as_they_are] == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, Verdict.MEMORIZED]
+    assert [j.comparability for j in as_they_are] == ["shifted", "shifted", "comparable"]
+    assert [j.q_value for j in as_they_are] == [None, None, pytest.approx(2 / 101)]
+    assert as_they_are[0].p_value == pytest.approx(1 / 101)
+    assert as_they_are[0].reason == as_they_are[1].reason == UNLIKE.format("more digits")
+    assert as_they_are[2].reason == ""
+
+
+def test_an_unchecked_text_is_judged():
+    found = judge([Scored(HIGH, True, 0)], [HELD], SURPRISE, FDR, None, kinds("not checkable"))[0]
+    assert (found.verdict, found.comparability) == (Verdict.MEMORIZED, Comparability.NOT_CHECKABLE)
+
+
+def test_a_score_that_takes_out_how_hard_a_text_is_binds_no_verdict_to_its_kind():
+    found = judge([Scored(HIGH, True, 0)], [HELD], SURPRISE, FDR, None, kinds("shifted", binding=False))[0]
+    assert (found.verdict, found.comparability, found.reason) == (Verdict.MEMORIZED, Comparability.SHIFTED, "")
+
+
+def test_a_text_that_nothing_is_as_long_as_says_what_else_sets_it_apart():
+    found = judge([Scored(HIGH, True, 0)], [[]], SURPRISE, FDR, None, kinds("shifted"))[0]
+    assert found.reason == f"{NONE_OF_THIS_LENGTH}; {UNLIKE.format('more digits')}"
+    assert found.references == 0
+
+
+def test_among_twins_no_kind_is_needed():
+    found = judge_twins(parts([Scored(-0.1, True, 0)]), np.array([0]), np.array([99]), SURPRISE, FDR, None)[0]
+    assert found.comparability is Comparability.NOT_NEEDED

@@ -23,6 +23,7 @@ def measured(entropy, vanishing):
         entropy_max=entropy,
         surprise_mean=entropy,
         surprise_max=entropy,
+        surprise_rms=entropy,
         margin_mean=1.0,
         vanishing_share=vanishing,
         longest_sure_run=0,
