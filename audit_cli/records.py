@@ -13,7 +13,7 @@ from typing import Protocol
 VANISHING_NATS = 0.05
 # No token's surprise counts for more in a root mean square, as a share of log V: a stored text with two letters of it
 # changed is stored.
-SURPRISE_CAP = 1.25
+SURPRISE_CAP = 1.5
 
 
 class Verdict(StrEnum):

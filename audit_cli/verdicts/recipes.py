@@ -15,8 +15,9 @@ from audit_cli.statistics.basin import curve_area
 HIGHEST_LEVEL = 0.99
 # Of a text's tokens, the share that Min-K% looks at: the most surprising ones.
 MIN_K = 0.2
-# Chosen with the exponent of the mean: see `examples/proof`.
-ENTROPY_SHARE = 0.75
+# Chosen with the exponent of the mean and the cap, on models of Bible verses and of planted secrets: .75 finds .01 more
+# of the AUC on verses, and half as many of the secrets planted 16 times.
+ENTROPY_SHARE = 0.5
 # Below this standard deviation of log p (nats) a token's law is a point, and Min-K%++ divides by nothing smaller.
 LEAST_DEVIATION = 1e-3
 
