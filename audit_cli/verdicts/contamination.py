@@ -34,6 +34,11 @@ def known(candidates: Float[np.ndarray, " m"], heldout: Float[np.ndarray, " n"])
     gap, highest = gaps[count - first], ranked[count]
     if gap <= 0 or gap < GAP * (highest - np.median(ranked[count:])):
         return 0
-    among = int((candidates > highest + gap / 2).sum())
+    beside = candidates[candidates > highest + gap / 2]
+    # Where most texts score alike, as those do of which a model knows nothing, any other one stands apart from them:
+    # what was seen stands with the candidates.
+    if len(beside) and ranked[count - 1] < (np.median(beside) + np.median(ranked[count:])) / 2:
+        return 0
+    among = len(beside)
     enough = among >= CANDIDATES_NEEDED and among / len(candidates) >= ENRICHED * count / n
     return count if enough else 0

@@ -17,6 +17,7 @@ from audit_cli.diffusion.entropy_bound import EntropyBound
 from audit_cli.diffusion.randomness import Purpose, sequence_key, stream_word
 from audit_cli.records import Candidate, Skipped, Status, Verdict
 from audit_cli.redaction import Redaction, ShowText
+from audit_cli.verdicts.judge import CONSTANT
 
 V, CANVAS = 12, 6
 PROMPT = (2, 5, 7, 3, 9)
@@ -207,7 +208,8 @@ def test_basins_are_judged_by_what_returns_and_entropy_is_not_judged(folder):
     found = audit_basins(model, texts(3, 0), texts(25, 1), BasinSettings(restarts=2, steps=3), redaction)
     assert found.run.settings["recipe"] == "basin-area"
     assert (found.run.settings["sampler"], found.run.settings["steps"]) == ("entropy-bound", 3)
-    assert all(r.judgement.verdict is not Verdict.INCONCLUSIVE or r.judgement.references == 0 for r in found.results)
+    # Nothing returns from an untrained network, held-out text neither, and then an area tells nothing.
+    assert CONSTANT in {r.judgement.reason for r in found.results}
     found = audit_entropy(model, texts(3, 0), texts(25, 1), EntropySettings(), redaction)
     assert {r.judgement.verdict for r in found.results} == {Verdict.INCONCLUSIVE}
     assert {r.entropy.draws for r in found.results} == {1}
