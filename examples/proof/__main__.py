@@ -64,12 +64,14 @@ def main() -> None:
         for one in pool.map(lambda cell: measured(cell, asked.output), cells):
             found.append(one)
             progress(begun, f"measured {len(found)} of {len(cells)}: {one.cell.name}")
-    lines = [*verdicts(found, asked.resplits), "", *power_tables(found, DEFAULT)]
-    progress(begun, "tables of verdicts and scores are made; now the dynamics")
-    lines += dynamics_tables(cells, asked.output)
-    (asked.output / "proof.md").write_text("\n".join(lines) + "\n")
+    report = asked.output / "proof.md"
+    lines: list[str] = []
+    for part in (verdicts(found, asked.resplits), power_tables(found, DEFAULT), dynamics_tables(cells, asked.output)):
+        lines += [*part, ""]
+        report.write_text("\n".join(lines))
+        progress(begun, f"a part of {report} is written")
     print("\n".join(lines))
-    progress(begun, f"wrote {asked.output / 'proof.md'}")
+    progress(begun, f"wrote {report}")
 
 
 def progress(begun: float, what: str) -> None:

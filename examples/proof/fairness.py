@@ -9,7 +9,7 @@ from resplits import CANDIDATES, HELDOUT, MEMBERS
 from audit_cli.records import Comparability
 from audit_cli.verdicts.comparability import Compared, Fairness
 
-DRAWS = 10
+DRAWS = 5
 
 
 def shares_called_shifted(found: list[Measured]) -> Iterator[str]:
