@@ -117,9 +117,10 @@ def test_the_attractor_ends_in_a_fixed_point():
 def test_a_finished_sample_is_where_the_ancestral_one_settles():
     net = TableDenoiser(4, 3, seed=3)
     starts = corrupted_starts(net, torch.tensor([[0, 1, 2], [3, 3, 3]]), [0.5], range(20), 1)
-    sampled, finished = (sampler.run(net, starts, 64) for sampler in (Ancestral(), Finished()))
+    both = Finished(Ancestral(16), Attractor(3))
+    sampled, finished = (sampler.run(net, starts, 64) for sampler in (both.ancestral, both))
     settled = replace(starts, tokens=sampled.tokens, time=torch.full_like(starts.time, T_MIN))
-    map_alone = Attractor().run(net, settled, 64)
+    map_alone = both.attractor.run(net, settled, 64)
     assert torch.equal(finished.tokens, map_alone.tokens)
     assert torch.equal(finished.evaluations, sampled.evaluations + map_alone.evaluations)
     assert not torch.equal(finished.tokens, sampled.tokens)
