@@ -195,10 +195,6 @@ class Evaluator:
             reference_model=None if self.reference is None else self.reference.info,
         )
 
-    def evaluations(self) -> int:
-        """About how many network evaluations all texts take."""
-        return self.task.probe.evaluations()
-
     def _other(self) -> str | None:
         return None if self.reference is None else self.reference.info.weights_sha256
 

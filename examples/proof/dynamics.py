@@ -10,7 +10,7 @@ from models import CORPORA, Cell, trained
 import audit_cli
 from audit_cli.diffusion.samplers import Ancestral, Attractor, Finished, Sampler
 from audit_cli.diffusion.schedules import time_at_level
-from audit_cli.probes.basins import BasinProbe
+from audit_cli.probes.basins import RETURN_KEPT, RETURN_RECOVERED, BasinProbe
 from audit_cli.records import Candidate
 from audit_cli.statistics.membership import auc
 from audit_cli.verdicts.returns import DECIDING_LEVEL
@@ -79,7 +79,9 @@ def _measured(cell: Cell, folder: Path) -> dict[str, dict[str, list[float]]]:
         found = list(BasinProbe(times, 1, RESTARTS, sampler).measure(model.denoiser, rows))
         share = np.array([[level.returned / level.restarts for level in m.levels] for m in found])
         # One restart after the other, of the deciding level.
-        each = np.array([[r >= 0.9 and u <= 0.01 for r, u in zip(*_rates(m), strict=True)] for m in found])
+        each = np.array(
+            [[r >= RETURN_RECOVERED and u <= 1 - RETURN_KEPT for r, u in zip(*_rates(m), strict=True)] for m in found]
+        )
         out[name] = {
             "stored": share[:LINES].mean(0).tolist(),
             "unseen": share[LINES:].mean(0).tolist(),
