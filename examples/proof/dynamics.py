@@ -22,6 +22,7 @@ FEWER = (1, 2, 4, 8, 16, 32)
 CHOSEN = (
     *(Cell(corpus, size, 0) for corpus in CORPORA for size in (64, 128)),
     *(Cell(corpus, 128, 0, 16, "bpe:2000") for corpus in CORPORA),
+    Cell(CORPORA[0], 64, 0, 128, unseen=300),
 )
 
 

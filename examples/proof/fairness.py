@@ -9,7 +9,7 @@ from resplits import CANDIDATES, HELDOUT, MEMBERS
 from audit_cli.records import Comparability
 from audit_cli.verdicts.comparability import Compared, Fairness
 
-DRAWS = 5
+DRAWS = 20
 
 
 def shares_called_shifted(found: list[Measured]) -> Iterator[str]:
@@ -19,7 +19,9 @@ def shares_called_shifted(found: list[Measured]) -> Iterator[str]:
     models = [of for of in found if of.others is not None and len(of.unseen.text) >= HELDOUT + 100]
     for name in ("of the held-out text's kind", "the other corpus", "the easiest fifth", "the hardest fifth"):
         rows = [
-            _shifted(of, name, np.random.default_rng(index)) for index, of in enumerate(models) for _ in range(DRAWS)
+            _shifted(of, name, np.random.default_rng((index, draw)))
+            for index, of in enumerate(models)
+            for draw in range(DRAWS)
         ]
         if rows:
             innocent, members, anything = np.array(rows).mean(0)
