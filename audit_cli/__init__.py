@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import basins, calibrate, entropy, evaluate, extract, load
+    from audit_cli.api import basins, calibrate, check, entropy, evaluate, extract, load
     from audit_cli.audits.journal import JournalError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         EntropyMeasurement,
         Evaluation,
         ExtractionMeasurement,
+        GateReport,
         Judgement,
         LevelMeasurement,
         Skipped,
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
         Verdict,
     )
     from audit_cli.reports.frame import frame
+    from audit_cli.verdicts.baseline import Baseline, BaselineError
     from audit_cli.verdicts.calibration import Calibration, CalibrationError
 
 __version__ = "0.1.0"
 __all__ = [
+    "Baseline",
+    "BaselineError",
     "Basin",
     "BasinMeasurement",
     "Calibration",
@@ -46,6 +50,7 @@ __all__ = [
     "EntropyMeasurement",
     "Evaluation",
     "ExtractionMeasurement",
+    "GateReport",
     "JournalError",
     "Judgement",
     "LevelMeasurement",
@@ -59,6 +64,7 @@ __all__ = [
     "__version__",
     "basins",
     "calibrate",
+    "check",
     "entropy",
     "evaluate",
     "extract",
@@ -70,12 +76,15 @@ __all__ = [
 _PLACES = {
     "basins": "audit_cli.api",
     "calibrate": "audit_cli.api",
+    "check": "audit_cli.api",
     "entropy": "audit_cli.api",
     "evaluate": "audit_cli.api",
     "extract": "audit_cli.api",
     "load": "audit_cli.api",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
+    "Baseline": "audit_cli.verdicts.baseline",
+    "BaselineError": "audit_cli.verdicts.baseline",
     "Calibration": "audit_cli.verdicts.calibration",
     "CalibrationError": "audit_cli.verdicts.calibration",
     "CandidateError": "audit_cli.candidates",

@@ -36,6 +36,10 @@ class Redaction:
             message = b"ids\0" + ",".join(map(str, token_ids or ())).encode()
         return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:FINGERPRINT_HEX]
 
+    def key_name(self) -> str:
+        """What tells fingerprints of one key from those of another, and nothing of the key."""
+        return hmac.new(self.key, b"name of the key", hashlib.sha256).hexdigest()[:FINGERPRINT_HEX]
+
     def text(self, text: str | None) -> str:
         """The text, an excerpt of it, or nothing."""
         if text is None or self.show in (ShowText.NONE, ShowText.FINGERPRINT):

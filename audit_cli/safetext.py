@@ -2,6 +2,7 @@
 
 import html
 import re
+from urllib.parse import quote
 
 # Spreadsheets take a cell that starts with one of these as a formula.
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
@@ -33,6 +34,8 @@ FOUND_AFTER_RENDERING = re.compile(
 )
 BREAK = "\u200b"
 MARKDOWN_ENTITIES = str.maketrans({c: f"&#{ord(c)};" for c in MARKDOWN_ACTIVE + BREAK})
+# A message of SARIF takes links in brackets and placeholders in braces (2.1.0, 3.11.5 and 3.11.6).
+SARIF_ESCAPES = str.maketrans({"\\": "\\\\", "[": "\\[", "]": "\\]", "{": "{{", "}": "}}"})
 
 
 def for_terminal(text: str) -> str:
@@ -64,6 +67,23 @@ def for_xml(text: str) -> str:
     """The text for an attribute or element of XML 1.0: visible escapes for what has no place there, then entities."""
     # What a terminal must not get, XML must not either, or would normalize, as it does with line ends.
     return html.escape(for_terminal(text))
+
+
+def for_sarif(text: str) -> str:
+    """The text for a message of SARIF: one line, as `for_terminal` shows it, without links and placeholders."""
+    return for_terminal(text).translate(SARIF_ESCAPES)
+
+
+def for_uri(path: str) -> str:
+    """A POSIX path as the path of a relative URI: all but RFC 3986's unreserved characters and "/" per cent.
+
+    Bytes of a file's name that are no UTF-8, which Python holds as surrogates, become themselves again.
+    """
+    try:
+        data = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = encodable(path).encode()
+    return quote(data)
 
 
 def encodable(text: str) -> str:

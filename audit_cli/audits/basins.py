@@ -199,9 +199,13 @@ def audit_basins(
 
 def report_basins(audit: Audit[BasinMeasurement], redaction: Redaction) -> AuditReport:
     """The report of an audit of basins."""
+    return replace(audit.report(redaction), levels=report_levels(audit))
+
+
+def report_levels(audit: Audit[BasinMeasurement]) -> tuple[float, ...]:
+    """The levels of an audit's columns."""
     probe = audit.settings.probe(audit.model)
-    schedule = audit.model.denoiser.schedule
-    return replace(audit.report(redaction), levels=tuple(level_at(schedule, t) for t in probe.times))
+    return tuple(level_at(audit.model.denoiser.schedule, t) for t in probe.times)
 
 
 def basin_of(measured: BasinMeasurement) -> Basin | None:

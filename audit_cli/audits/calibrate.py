@@ -46,19 +46,28 @@ class Calibrator(Generic[Measured]):
     def made(self) -> Calibration:
         """Measure what is not in the journal, and what no earlier run has measured.
 
-        Raises ValueError where there is nothing to measure, or too much for a file.
+        Raises ValueError where there is nothing to measure, or too much for a file, and FloatingPointError where the
+        network's logits are not finite.
         """
+        # A network of which nothing can be said is told before time is spent, and before a journal keeps anything.
+        checked_law(self.model, self.audit.settings.seed)
         self.watch.stage("reading", 0)
         held = Heldout.read(self.model, self._heldout)
         texts = reference_rows(self.model, self._to_come(held), held)
         if not any(texts.rows):
-            raise ValueError("no held-out text is long enough for these lengths")
+            longest = max(len(ids) for ids, _ in held.texts)
+            raise ValueError(f"no held-out text is long enough for these lengths: the longest has {longest:,} tokens")
         self._check_size(texts, held)
         self._measure(texts)
         scored = [[r for r in group if math.isfinite(r.score)] for group in references(self._filed, texts)]
         if not any(scored):
-            raise ValueError("no held-out text has a score")
+            raise ValueError(f"no held-out text has a score: {self._reason(texts)}")
         return Calibration.of(self._facts(texts, held, scored))
+
+    def _reason(self, texts: References) -> str:
+        """Why the first of the held-out pieces without a score has none."""
+        keys = (self.journal.row_key("reference", row) for group in texts.rows for row in group)
+        return next((entry[0] for key in keys if (entry := self.journal.get(key)) and entry[0]), "it is no number")
 
     def _to_come(self, held: Heldout) -> Scan:
         """Candidates to come, one of each length, and whether there are any longer than the model."""

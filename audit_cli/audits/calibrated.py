@@ -53,7 +53,9 @@ def near_marks(calibration: Calibration, journal: Journal) -> NearMarks | None:
 def check_made_for(calibration: Calibration, wanted: MadeFor) -> None:
     """Raise CalibrationError, with all that differs, on a calibration of something else than this run."""
     if other := calibration.other_than(wanted):
-        raise CalibrationError(f"{calibration.name}: was made for something else than this run: {', '.join(other)}")
+        differing = f"was made for something else than this run: {', '.join(other)}"
+        do = "give the run the same options, or make another with `uddm-audit calibrate`"
+        raise CalibrationError(f"{calibration.name}: {differing}; {do}")
 
 
 class Calibrated:
@@ -154,5 +156,5 @@ def _spans(bands: list[Scored]) -> Iterator[str]:
             ends[-1][1] = band.longest
         else:
             ends.append([band.shortest, band.longest])
-    yield from (f"{low}-{high}" for low, high in ends)
+    yield from (f"{low}-{high}" if low < high else f"{low}" for low, high in ends)
     yield from (band.said for band in bands if band.windows)

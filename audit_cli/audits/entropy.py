@@ -147,12 +147,12 @@ def report_entropy(audit: Audit[EntropyMeasurement], redaction: Redaction) -> Au
     """The report of an audit of entropy."""
     return audit.report(
         redaction,
-        own=partial(_own_samples, audit.model, audit.settings, redaction, audit.watch),
+        own=partial(own_samples, audit.model, audit.settings, redaction, audit.watch),
         describe=lambda m: {"entropy": _with_pieces(m, audit.model, redaction)},
     )
 
 
-def _own_samples(
+def own_samples(
     model: LoadedModel, settings: EntropySettings, redaction: Redaction, watch: Watch, law: LawCheckResult
 ) -> OwnResults:
     """The model's own samples as results, and the regime they speak for."""

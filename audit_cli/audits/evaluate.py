@@ -2,8 +2,9 @@
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from audit_cli.audits.journal import Journal
 from audit_cli.audits.law import checked_law
 from audit_cli.audits.measuring import Filed
 from audit_cli.audits.provenance import run_info
-from audit_cli.audits.texts import Heldout, distinct_rows, reference_rows, scan
+from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
 from audit_cli.audits.twins import Slot
 from audit_cli.audits.watch import Watch
-from audit_cli.checkpoints import LoadedModel
+from audit_cli.checkpoints import CheckpointError, LoadedModel
 from audit_cli.diffusion.denoiser import Denoiser, Law
 from audit_cli.diffusion.samplers import Ancestral, Attractor
 from audit_cli.probes.basins import BasinProbe
@@ -33,6 +34,8 @@ from audit_cli.verdicts.returns import DECIDING_LEVEL
 RATES = (0.1, 0.01, 0.001)
 # The other dynamics are run where *returns?* is judged.
 OTHER_LEVELS = (DECIDING_LEVEL,)
+# Reasons for which texts were left out that are named, the most frequent first.
+MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,10 @@ class MembershipTask:
 
 @dataclass
 class Evaluator:
-    """An evaluation from end to end. `members` the model has seen, `heldout` it has not; both may be read again."""
+    """An evaluation from end to end. `members` the model has seen, `heldout` it has not; both may be read again.
+
+    Raises CheckpointError on a reference model that cannot be given the model's rows.
+    """
 
     model: LoadedModel
     members: Texts
@@ -141,13 +147,20 @@ class Evaluator:
     def __post_init__(self) -> None:
         self.task = MembershipTask(self.model, self.settings, self.reference)
         self.begun = time.monotonic()
-        if self.reference is not None and self.reference.layout != self.model.layout:
-            raise ValueError("the reference model lays out its rows otherwise than the model")
+        if self.reference is not None and not self._same_rows(self.reference):
+            named = f"{self.reference.info.name}: the reference model lays out its rows otherwise than"
+            raise CheckpointError(f"{named} {self.model.info.name}, and evaluate gives both the same rows")
+
+    def _same_rows(self, reference: LoadedModel) -> bool:
+        """Whether a row of the model is one of the reference's too; a longer one takes the model's unpadded rows."""
+        mine, other = self.model.layout, reference.layout
+        longer = mine.pad_id is None and other.max_length > mine.max_length
+        return mine == (replace(other, max_length=mine.max_length) if longer else other)
 
     def report(self, redaction: Redaction) -> Evaluation:
         """Measure what is not in the journal, and hold the scores side by side.
 
-        Raises ValueError where there are no members or no held-out texts that can be measured.
+        Raises ValueError, with the reason, where there are no members or no held-out texts that can be measured.
         """
         self.watch.stage("reading", 0)
         heldout = Heldout.read(self.model, self.heldout)
@@ -156,21 +169,33 @@ class Evaluator:
         law = checked_law(self.model, self.settings.seed, found.law_rows)
         held = [row for group in references.rows for row in group]
         mine = list(self._one_row_each())
-        if not mine or not held:
-            what = "member" if not mine else "held-out text as long as a member"
-            raise ValueError(f"there is no {what} that can be measured")
+        unread = Counter(entry.reason for entry in self.journal.texts() if entry.reason)
+        if not mine:
+            raise ValueError(f"no member can be measured: {_reasons(unread)}")
+        if not held:
+            raise ValueError(_nothing_held_out(heldout, references, found))
+        for count, what in (
+            (found.skipped, f"members skipped: {_reasons(unread)}"),
+            (heldout.skipped, "held-out texts skipped: they have no tokens of the model's, or no room"),
+        ):
+            if count:
+                self.watch.warn(f"{count:,} {what}")
         filed = Filed(self.journal, self.task, None)
         spent = 0
         texts: list[ScoredText] = []
         recipes = self._recipes()
-        skipped = found.skipped
+        skipped = found.skipped + heldout.skipped
         for kind, rows, name in (("row", mine, "members"), ("reference", held, "held-out texts")):
             cost = sum(self.task.evaluations(row) for row in rows)
             filed.measure(self.model, rows, kind, self.watch, cost, name)
-            for row in rows:
-                entry = self.journal.get(self.journal.row_key(kind, row))
+            entries = [self.journal.get(self.journal.row_key(kind, row)) for row in rows]
+            if failed := Counter(entry[0] for entry in entries if entry and entry[0]):
+                if failed.total() == len(rows):
+                    raise ValueError(f"none of the {len(rows):,} {name} could be measured: {_reasons(failed)}")
+                self.watch.warn(f"{failed.total():,} {name} skipped: {_reasons(failed)}")
+                skipped += failed.total()
+            for row, entry in zip(rows, entries, strict=True):
                 if entry is None or entry[0]:
-                    skipped += 1
                     continue
                 evidence, _ = filed.decode(entry[1])
                 spent += evidence.evaluations
@@ -189,7 +214,7 @@ class Evaluator:
             members=sum(text.member for text in texts),
             others=sum(not text.member for text in texts),
             skipped=skipped,
-            duplicates=found.duplicates,
+            duplicates=found.duplicates + heldout.duplicates,
             near_duplicates=references.near_duplicates,
             too_short=references.too_short,
             reference_model=None if self.reference is None else self.reference.info,
@@ -218,3 +243,21 @@ class Evaluator:
             area, points = evaluated(scores[member], scores[~member], RATES, self.settings.seed)
             false, true = roc(scores[member], scores[~member])
             yield ScoreReport(recipe.name, recipe.told, area, points, tuple(false.tolist()), tuple(true.tolist()))
+
+
+def _reasons(counts: Counter[str]) -> str:
+    """Reasons, the most frequent first; of many some."""
+    told = "; ".join(reason for reason, _ in counts.most_common(MOST_REASONS))
+    return told + (f"; {len(counts) - MOST_REASONS:,} more reasons" if len(counts) > MOST_REASONS else "")
+
+
+def _nothing_held_out(heldout: Heldout, references: References, found: Scan) -> str:
+    """Why there is no held-out text to compare members with."""
+    if not heldout.texts:
+        return "no held-out text can be measured: all were skipped"
+    why = (
+        (references.near_duplicates, "like a member"),
+        (references.too_short, f"shorter than every member, the shortest of {min(found.lengths, default=0):,} tokens"),
+    )
+    told = ", ".join(f"{count:,} {reason}" for count, reason in why if count)
+    return f"no held-out text can be compared with the members: of {len(heldout.texts):,}, {told}"

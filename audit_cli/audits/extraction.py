@@ -104,7 +104,7 @@ class ExtractionTask:
             return Skipped(row.candidate, "a slot is found in text, and this was given as tokens")
         characters = [i for i, _ in Slot(self.settings.cue).positions(text)]
         if not characters:
-            return Skipped(row.candidate, "the slot is not in this text: it has another form, or nothing to free")
+            return Skipped(row.candidate, "the slot is not in this text: --slot says what is to be freed")
         ids = self.model.token_ids(row.candidate)
         if isinstance(ids, Skipped):
             return ids

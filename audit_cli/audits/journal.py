@@ -5,6 +5,7 @@ A journal belongs to the settings that decide the numbers. It holds no text.
 """
 
 import contextlib
+import copy
 import hashlib
 import hmac
 import json
@@ -30,13 +31,13 @@ LASTING = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT, seal BLOB);
 CREATE TABLE IF NOT EXISTS measured (key BLOB PRIMARY KEY, reason TEXT NOT NULL, data BLOB, seal BLOB)
 """
-# Of the run that is under way: made anew by the next one.
+# Of the run that is under way, by the number of the set of texts: made anew by the next run.
 PASSING = """
-CREATE TEMP TABLE texts (position INTEGER PRIMARY KEY, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
-    reason TEXT NOT NULL, id BLOB NOT NULL);
-CREATE INDEX temp.texts_by_key ON texts (key);
-CREATE TEMP TABLE windows (position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
-    PRIMARY KEY (position, number)) WITHOUT ROWID
+CREATE TEMP TABLE texts (of_set INTEGER, position INTEGER, key BLOB, first INTEGER NOT NULL, tokens INTEGER,
+    reason TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY (of_set, position)) WITHOUT ROWID;
+CREATE INDEX temp.texts_by_key ON texts (of_set, key);
+CREATE TEMP TABLE windows (of_set INTEGER, position INTEGER, number INTEGER, start INTEGER NOT NULL, key BLOB NOT NULL,
+    PRIMARY KEY (of_set, position, number)) WITHOUT ROWID
 """
 
 
@@ -77,7 +78,9 @@ class Journal:
         """
         self.path, self._given = path, key
         self._key = hmac.new(key, b"journal", hashlib.sha256).digest()
-        self._kept = False
+        self._set = 0
+        # Shared with the journals of other sets.
+        self._state = {"kept": False}
         with self._told():
             self._db = self._opened()
             if restart and path is not None:
@@ -87,7 +90,7 @@ class Journal:
                 self._db = self._opened()
             try:
                 self._begin()
-                self._kept = self._count() > 0
+                self._state["kept"] = self._count() > 0
             except BaseException:
                 self._db.close()
                 raise
@@ -128,6 +131,13 @@ class Journal:
         self._db.execute("COMMIT")
         for statement in PASSING.split(";\n"):
             self._db.execute(statement)
+
+    def of_set(self, number: int) -> "Journal":
+        """The same journal for another set of texts of the run: what one set has measured, all have. It is closed with
+        this one, and not by itself."""
+        out = copy.copy(self)
+        out._set = number
+        return out
 
     def bind(self, identity: dict[str, Any]) -> None:
         """Bind a new journal to what decides its numbers. Raises OtherSettings if it is bound to something else."""
@@ -216,62 +226,66 @@ class Journal:
     def put(self, entries: Iterable[tuple[bytes, str, bytes | None]]) -> None:
         """File measurements, all of them or none: key, reason, bytes."""
         with self._told(), self._transaction():
-            self._db.executemany(
+            done = self._db.executemany(
                 "INSERT OR REPLACE INTO measured VALUES (?, ?, ?, ?)",
                 ((key, reason, data, self._seal(key, reason, data)) for key, reason, data in entries),
             )
-        self._kept = True
+        self._state["kept"] |= done.rowcount > 0
 
     @contextmanager
     def texts_anew(self) -> Iterator[None]:
         """Forget the texts of the run; those added inside are kept if it ends well."""
         with self._told(), self._transaction():
-            self._db.execute("DELETE FROM texts")
-            self._db.execute("DELETE FROM windows")
+            self._db.execute("DELETE FROM texts WHERE of_set = ?", (self._set,))
+            self._db.execute("DELETE FROM windows WHERE of_set = ?", (self._set,))
             yield
 
     def add_text(self, position: int, name: str, key: bytes | None, tokens: int | None, reason: str = "") -> TextEntry:
         """Note a text, inside `texts_anew`."""
         first = position
         if key is not None:
-            found = self._db.execute("SELECT first FROM texts WHERE key = ? LIMIT 1", (key,)).fetchone()
+            query = "SELECT first FROM texts WHERE of_set = ? AND key = ? LIMIT 1"
+            found = self._db.execute(query, (self._set, key)).fetchone()
             first = found[0] if found else position
         # As bytes: an id from JSON may hold half a surrogate pair.
-        entry = (position, key, first, tokens, reason, name.encode("utf-8", "surrogatepass"))
-        self._db.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?)", entry)
+        entry = (self._set, position, key, first, tokens, reason, name.encode("utf-8", "surrogatepass"))
+        self._db.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?)", entry)
         return TextEntry(position, first, tokens, reason, 0)
 
     def add_windows(self, position: int, windows: Iterable[tuple[int, bytes]]) -> None:
         """Note the windows of a text: where each begins, and its key."""
         self._db.executemany(
-            "INSERT INTO windows VALUES (?, ?, ?, ?)", ((position, n, at, key) for n, (at, key) in enumerate(windows))
+            "INSERT INTO windows VALUES (?, ?, ?, ?, ?)",
+            ((self._set, position, n, at, key) for n, (at, key) in enumerate(windows)),
         )
 
     def texts(self) -> Iterator[TextEntry]:
         """The texts of the run, in order."""
         query = (
             "SELECT t.position, t.first, t.tokens, t.reason, COUNT(w.position) FROM texts t "
-            "LEFT JOIN windows w ON w.position = t.first GROUP BY t.position ORDER BY t.position"
+            "LEFT JOIN windows w ON w.of_set = t.of_set AND w.position = t.first "
+            "WHERE t.of_set = ? GROUP BY t.position ORDER BY t.position"
         )
         with self._told():
-            for row in self._db.execute(query):
+            for row in self._db.execute(query, (self._set,)):
                 yield TextEntry(*row)
 
     def name(self, position: int) -> str:
         """The id of a text of the run."""
         with self._told():
-            found: bytes = self._db.execute("SELECT id FROM texts WHERE position = ?", (position,)).fetchone()[0]
+            query = "SELECT id FROM texts WHERE of_set = ? AND position = ?"
+            found: bytes = self._db.execute(query, (self._set, position)).fetchone()[0]
             return found.decode("utf-8", "surrogatepass")
 
     def parts(self) -> Iterator[tuple[int, int, int, bytes, str | None, bytes | None]]:
         """All windows of all distinct texts: position, number, start, key, and reason and bytes if measured."""
         query = (
             "SELECT w.position, w.number, w.start, w.key, m.reason, m.data, m.seal FROM windows w "
-            "LEFT JOIN measured m ON m.key = w.key ORDER BY w.position, w.number"
+            "LEFT JOIN measured m ON m.key = w.key WHERE w.of_set = ? ORDER BY w.position, w.number"
         )
         with self._told():
             # No "yield from": a stream that is given up must not touch a database that is closed by then.
-            for position, number, start, key, reason, data, seal in self._db.execute(query):
+            for position, number, start, key, reason, data, seal in self._db.execute(query, (self._set,)):
                 if reason is None:
                     yield position, number, start, key, None, None
                 else:
@@ -280,30 +294,33 @@ class Journal:
     def windows(self, position: int) -> list[tuple[int, bytes]]:
         """Start and key of every window of a distinct text."""
         with self._told():
-            query = "SELECT start, key FROM windows WHERE position = ? ORDER BY number"
-            return self._db.execute(query, (position,)).fetchall()
+            query = "SELECT start, key FROM windows WHERE of_set = ? AND position = ? ORDER BY number"
+            return self._db.execute(query, (self._set, position)).fetchall()
 
     def part(self, position: int, number: int) -> tuple[int, bytes]:
         """Start and measurement of a window."""
         query = (
             "SELECT w.start, m.key, m.reason, m.data, m.seal FROM windows w JOIN measured m ON m.key = w.key "
-            "WHERE w.position = ? AND w.number = ?"
+            "WHERE w.of_set = ? AND w.position = ? AND w.number = ?"
         )
         with self._told():
-            start, *measured = self._db.execute(query, (position, number)).fetchone()
+            start, *measured = self._db.execute(query, (self._set, position, number)).fetchone()
             return int(start), self._checked(*measured)[1]
 
     def close(self) -> None:
         """Close the file, and keep it if there is anything in it. May be called again."""
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
-        if not self._kept and self.path is not None:
+        if not self._state["kept"] and self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Close the file and remove it: its results are written elsewhere."""
-        self._kept = False
-        self.close()
+        """Remove the file: its results are written elsewhere. Until it is closed it can be read all the same."""
+        self._state["kept"] = False
+        if self.path is not None:
+            # Where open files cannot be removed, closing does.
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -331,7 +348,7 @@ class Journal:
             return InUse(f"{where}: another run is writing this output")
         if "full" in reason or "disk I/O" in reason:
             kept = " What was measured is kept there: free some space and give the same command again"
-            return DiskFull(f"{where}: the disk is full.{kept if self.path and self._kept else ''}")
+            return DiskFull(f"{where}: the disk is full.{kept if self.path and self._state['kept'] else ''}")
         if any(said in reason for said in DAMAGE):
             return JournalError(f"{where}: damaged; remove it to begin anew")
         return JournalError(f"{where}: {reason}")

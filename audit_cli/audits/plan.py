@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from audit_cli.audits.measuring import Measured
-from audit_cli.audits.run import Audit
+from audit_cli.audits.run import Audit, Survey
 from audit_cli.audits.texts import distinct_rows
 from audit_cli.diffusion.denoiser import Denoiser
 
@@ -50,9 +50,9 @@ class Plan:
         return self.evaluations * self.seconds_an_evaluation
 
 
-def plan(audit: Audit[Measured]) -> Plan:
-    """Read all texts and time the probe on a few of them."""
-    survey = audit.survey()
+def plan(audit: Audit[Measured], survey: Survey | None = None) -> Plan:
+    """Read all texts, unless a survey has, and time the probe on a few of them."""
+    survey = survey or audit.survey()
     found, references = survey.found, survey.references
     texts, held, twins = audit.evaluations(survey)
     return Plan(

@@ -4,11 +4,10 @@ import math
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
-import msgspec
 import numpy as np
 
 from audit_cli.audits.cache import measure_references
@@ -30,7 +29,8 @@ from audit_cli.audits.measuring import Filed, Measured, Task
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.results import JournalResults
 from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
-from audit_cli.audits.watch import Watch, watched
+from audit_cli.audits.twin_scores import TwinScores
+from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.probes.entropy import CONVERTED
@@ -41,18 +41,13 @@ from audit_cli.records import (
     HeldoutSummary,
     LawCheckResult,
     RegimeReport,
-    Row,
-    Skipped,
     TextResult,
 )
 from audit_cli.redaction import Redaction
-from audit_cli.statistics.conformal import count_at_least
 from audit_cli.verdicts.contamination import known
 from audit_cli.verdicts.judge import UNCLEAR, Judgements, Parts, judge, judge_twins, unjudged
 from audit_cli.verdicts.recipes import SURPRISE_DIFFERENCE, TWIN_SURPRISE, Recipe
 
-# Tokens of the twins that are measured together: bounds their memory.
-TWIN_TOKENS = 1 << 17
 KNOWN = (
     "{} of {:,} held-out texts score like the candidates that stand out, and far above all others: as if the model had "
     "seen them too. They hide findings: look whether they are in its training text"
@@ -91,6 +86,7 @@ class Audit(Generic[Measured]):
         self.model, self.texts, self.comparison, self.task = model, texts, comparison, task
         self.settings, self.watch, self.journal = settings, watch, journal
         self.filed = Filed(journal, task, comparison.reference)
+        self.twins = TwinScores(self.filed, comparison, settings.seed)
         self.recalled = 0
         self.begun = time.monotonic()
         if comparison.calibration is not None:
@@ -103,8 +99,11 @@ class Audit(Generic[Measured]):
             return TWIN_SURPRISE
         return SURPRISE_DIFFERENCE if self.comparison.reference else self.task.recipe
 
-    def survey(self) -> Survey:
-        """Read all texts once: what there is to measure, and what can be found at all."""
+    def survey(self, told: bool = True) -> Survey:
+        """Read all texts once: what there is to measure, and what can be found at all.
+
+        A caller that compares more texts than these says itself what cannot be found: `told` False.
+        """
         self.watch.stage("reading", 0)
         heldout = self.comparison.heldout
         held = None if heldout is None else Heldout.read(self.model, heldout)
@@ -116,24 +115,41 @@ class Audit(Generic[Measured]):
             references = reference_rows(self.model, found, held)
         elif calibration is not None:
             references = Calibrated(calibration, found)
-        least = references.fewest if references else self.comparison.twins
-        what = "held-out texts" if references else "twins"
-        told = too_few(least, found.distinct, self.settings.fdr, what) if self.comparison.judged else ()
-        if self.comparison.twins and found.with_slot < found.distinct:
-            told += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
         graded: Graded | Unchecked | None = None
         if isinstance(references, Calibrated):
             graded = Unchecked(found, references.used)
-            told += (*references.warnings(), *(() if near else (OTHER_KEY,)))
         elif references is not None:
             graded = Graded(like := Like(self.model, references), fairness(like, found))
+        survey = Survey(found, references, (), graded)
+        warned = self._warned(survey, near is None, found.distinct if told else 0)
+        for warning in warned:
+            self.watch.warn(warning)
+        return replace(survey, warnings=warned)
+
+    def compared_with(self, survey: Survey) -> int:
+        """The smallest number of others that any text is compared with."""
+        return survey.references.fewest if survey.references else self.comparison.twins
+
+    def _warned(self, survey: Survey, without_marks: bool, candidates: int) -> tuple[str, ...]:
+        """What a person should know before anything is measured; `candidates` are compared at once."""
+        found, references, graded = survey.found, survey.references, survey.graded
+        if self.comparison.judged and self.recipe.uses_law and self.model.denoiser.law is Law.POSTERIOR:
+            return (NO_VERDICT_HERE,)
+        told: tuple[str, ...] = ()
+        if self.comparison.judged and candidates:
+            told = too_few(self.compared_with(survey), candidates, self.settings.fdr, self.others)
+        if self.comparison.twins and found.with_slot < found.distinct:
+            told += (self.comparison.slot.said_of(found.with_slot, found.distinct),)
+        if isinstance(references, Calibrated):
+            told += (*references.warnings(), *((OTHER_KEY,) if without_marks else ()))
         if graded is not None:
             told += warnings(graded.check, found, self.comparison.reference is not None)
-        if self.comparison.judged and self.recipe.uses_law and self.model.denoiser.law is Law.POSTERIOR:
-            told = (NO_VERDICT_HERE,)
-        for warning in told:
-            self.watch.warn(warning)
-        return Survey(found, references, told, graded)
+        return told
+
+    @property
+    def others(self) -> str:
+        """What texts are compared with, in a word."""
+        return "twins" if self.comparison.twins else "held-out texts"
 
     def report(
         self,
@@ -146,31 +162,50 @@ class Audit(Generic[Measured]):
         `own` adds what the model says by itself; `describe` may replace the task's own way to describe a measurement.
         """
         survey = self.survey()
-        found, references = survey.found, survey.references
-        law = checked_law(self.model, self.settings.seed, found.law_rows)
-        late = self._measure(survey)
-        parts, numbers, positions, failed, spent, entropy = self._gather(references)
+        law = checked_law(self.model, self.settings.seed, survey.found.law_rows)
+        late = self.measure(survey)
+        outcome = self.judged(survey, law, late)
+        return self.reported(outcome, redaction, own(law) if own else OwnResults((), None), describe)
+
+    def judged(
+        self, survey: Survey, law: LawCheckResult, late: tuple[str, ...] = (), unmeasured: str = ""
+    ) -> "Outcome":
+        """What is said of everything in the journal; `late` warnings came up while it was measured. Texts that are
+        not in it are skipped, for the reason `unmeasured`."""
+        parts, numbers, positions, failed, spent, entropy = self._gather(survey.references, unmeasured)
         judged, held, more = self._judge(parts, positions, survey, law)
         late += self._told_of_heldout(held)
-        extra = own(law) if own else OwnResults((), None)
+        worst = numbers[parts.worst()] if len(positions) else numbers
+        return Outcome(survey, law, judged, positions, worst, failed, held, spent + more, entropy, late)
+
+    def reported(
+        self,
+        outcome: "Outcome",
+        redaction: Redaction,
+        extra: "OwnResults | None" = None,
+        describe: Callable[[Measured], dict[str, Any]] | None = None,
+    ) -> AuditReport:
+        """The outcome as a report, whose results are read from the journal as often as they are asked for."""
+        found, references, judged = outcome.survey.found, outcome.survey.references, outcome.judged
+        extra = extra or OwnResults((), None)
         results = JournalResults(
             self.texts,
             found.given,
             self.journal,
             self.filed,
-            positions,
-            numbers[parts.worst()] if len(positions) else numbers,
+            outcome.positions,
+            outcome.worst,
             judged,
-            failed,
+            outcome.failed,
             redaction,
             describe or self.task.described,
             extra.results,
         )
         counts = Counts(
             given=found.given,
-            measured=len(positions),
+            measured=len(outcome.positions),
             duplicates=found.duplicates,
-            skipped=found.skipped + len(failed),
+            skipped=found.skipped + len(outcome.failed),
             verdicts=tuple(Counter(judged.verdicts()).items()),
             most_references=int(judged.references.max(initial=0)),
         )
@@ -187,18 +222,18 @@ class Audit(Generic[Measured]):
         seconds = time.monotonic() - self.begun
         return AuditReport(
             model=self.model.info,
-            law=law,
-            run=run_info(self.task.command, self.settings, self.model, plain, seconds, spent + more),
+            law=outcome.law,
+            run=run_info(self.task.command, self.settings, self.model, plain, seconds, outcome.evaluations),
             results=results,
             counts=counts,
             fdr=self.settings.fdr,
-            judged=self.comparison.judged,
+            judged=judged.judged,
             judged_by=self.recipe.told,
-            heldout=held,
+            heldout=outcome.heldout,
             regime=extra.regime,
             reference_model=None if self.comparison.reference is None else self.comparison.reference.info,
-            given_entropy=entropy,
-            warnings=survey.warnings + late,
+            given_entropy=outcome.entropy,
+            warnings=outcome.survey.warnings + outcome.late,
         )
 
     def evaluations(self, survey: Survey) -> tuple[int, int, int]:
@@ -213,22 +248,25 @@ class Audit(Generic[Measured]):
         held = sum(task.evaluations(row) for group in references.rows for row in group) if references else 0
         return texts, held, found.windows * self.comparison.twins * found.with_slot // max(1, found.distinct)
 
-    def _measure(self, survey: Survey) -> tuple[str, ...]:
-        """Measure what is not in the journal; warnings of what is known only then."""
+    def measure(self, survey: Survey) -> tuple[str, ...]:
+        """Measure what is not in the journal; warnings of what is known only then.
+
+        Held-out text comes first: of a run that is stopped, what is measured can be judged.
+        """
         references = survey.references
         texts, held, twins = self.evaluations(survey)
-        distinct = distinct_rows(self.model, self.texts, self.journal)
-        rows = (row for _, rows in (survey.graded.passing(distinct) if survey.graded else distinct) for row in rows)
-        self.filed.measure(self.model, rows, "row", self.watch, texts, "texts")
         if isinstance(references, References):
             filed = Filed(self.journal, self.task.of_references(), self.comparison.reference)
             every = (row for group in references.rows for row in group)
             more = self.comparison.plain()
             self.recalled = measure_references(filed, self.model, every, self.settings, more, self.watch, held)
-        return self._measure_twins(twins) if self.comparison.twins else ()
+        distinct = distinct_rows(self.model, self.texts, self.journal)
+        rows = (row for _, rows in (survey.graded.passing(distinct) if survey.graded else distinct) for row in rows)
+        self.filed.measure(self.model, rows, "row", self.watch, texts, "texts")
+        return self.twins.measure(self.model, self.texts, self.watch, twins) if self.comparison.twins else ()
 
     def _gather(
-        self, references: References | Calibrated | None
+        self, references: References | Calibrated | None, unmeasured: str
     ) -> tuple[Parts, np.ndarray, np.ndarray, dict[int, str], int, float | None]:
         """Arrays of what was measured: parts, the window number of each, the positions of the texts, why the others
         have none, evaluations spent, and the texts' mean entropy."""
@@ -242,8 +280,10 @@ class Audit(Generic[Measured]):
             group = 0 if references is None else references.group(entry.tokens or 0, entry.windows)
             mine = [next(windows) for _ in range(entry.windows)]
             reasons = [reason for *_, reason, _ in mine if reason != ""]
+            if not reasons and self.comparison.twins and not self.twins.filed(entry.position):
+                reasons = [None]
             if reasons:
-                failed[entry.position] = reasons[0] or "it was not measured"
+                failed[entry.position] = reasons[0] or unmeasured or "it was not measured"
                 continue
             for _, number, _, _, _, data in mine:
                 assert data is not None  # noqa: S101 - it has no reason
@@ -265,7 +305,7 @@ class Audit(Generic[Measured]):
         """The judgements, the held-out text in short, and the evaluations these took."""
         fdr, verdict_law = self.settings.fdr, law_for_verdicts(self.model, law)
         if self.comparison.twins:
-            above, drawn = self._twin_counts(positions)
+            above, drawn = self.twins.counts(positions)
             return judge_twins(parts, above, drawn, self.recipe, fdr, verdict_law), None, int(drawn.sum())
         references, graded = survey.references, survey.graded
         if references is None or graded is None:
@@ -299,74 +339,6 @@ class Audit(Generic[Measured]):
             self.watch.warn(message)
         return told
 
-    def _measure_twins(self, expected: int) -> tuple[str, ...]:
-        """For every text how many of its twins score at least as high, into the journal; a warning of few twins."""
-        denoiser = watched(self.model.denoiser, self.watch, "twins", expected)
-        probe = self.task.entropy_probe()
-        asked = fewer = 0
-        for position, rows in distinct_rows(self.model, self.texts, self.journal):
-            key = self._twins_key(position)
-            own = [self.journal.get(self.journal.row_key("row", row)) for row in rows]
-            if any(found is None or found[0] for found in own):
-                continue
-            filed = self.journal.get(key)
-            if filed is None:
-                score = max(-self.task.entropy(self.filed.decode(found[1])[0]).surprise_mean for found in own if found)
-                above = drawn = 0
-                for scores in self._twin_scores(rows[0].candidate, probe, denoiser):
-                    above += int(count_at_least([score], scores)[0])
-                    drawn += len(scores)
-                self.journal.put([(key, "", msgspec.msgpack.encode((above, drawn)))])
-            else:
-                _, drawn = msgspec.msgpack.decode(filed[1])
-            # A text without a slot was told of before.
-            if self.comparison.slot.positions(rows[0].candidate.text or ""):
-                asked += 1
-                fewer += drawn < self.comparison.twins
-        if not fewer:
-            return ()
-        message = f"{fewer:,} of {asked:,} texts have fewer twins than asked: the model cannot represent the others"
-        self.watch.warn(message)
-        return (message,)
-
-    def _twin_scores(self, text: Candidate, probe: Any, denoiser: Any) -> Iterator[list[float]]:
-        """The scores of the twins, some at a time, without those that the model cannot represent."""
-        for made in self._twin_rows(text):
-            measured = probe.measure(denoiser, [row for rows in made for row in rows])
-            parts = [[next(measured) for _ in rows] for rows in made]
-            yield [
-                max(-m.surprise_mean for m in of_one)
-                for of_one in parts
-                if not any(isinstance(m, Skipped) for m in of_one)
-            ]
-
-    def _twin_rows(self, text: Candidate) -> Iterator[list[list[Row]]]:
-        """The rows of every twin that the model can represent, of so many twins as are measured together."""
-        together: list[list[Row]] = []
-        tokens = 0
-        for twin in self.comparison.slot.twins(text.text or "", self.comparison.twins, self.settings.seed):
-            rows = self.model.rows(replace(text, text=twin))
-            if isinstance(rows, Skipped):
-                continue
-            together.append(rows)
-            tokens += sum(len(row.tokens) for row in rows)
-            if tokens >= TWIN_TOKENS:
-                yield together
-                together, tokens = [], 0
-        if together:
-            yield together
-
-    def _twins_key(self, position: int) -> bytes:
-        return self.journal.key("twins", b"".join(key for _, key in self.journal.windows(position)))
-
-    def _twin_counts(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        above, drawn = np.zeros(len(positions), dtype=np.int64), np.zeros(len(positions), dtype=np.int64)
-        for i, position in enumerate(positions.tolist()):
-            filed = self.journal.get(self._twins_key(position))
-            if filed is not None:
-                above[i], drawn[i] = msgspec.msgpack.decode(filed[1])
-        return above, drawn
-
 
 class _Columns:
     """Growing arrays, a value a part."""
@@ -387,6 +359,23 @@ class _Columns:
 
     def numbers(self) -> np.ndarray:
         return np.array(self._number)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an audit has judged, before it is reported: `positions` (texts,) of the texts that were measured, `worst`
+    (texts,) the number of each one's window with the highest score, `failed` the reasons of the others."""
+
+    survey: Survey
+    law: LawCheckResult
+    judged: Judgements
+    positions: np.ndarray
+    worst: np.ndarray
+    failed: dict[int, str]
+    heldout: HeldoutSummary | None
+    evaluations: int
+    entropy: float | None
+    late: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Who looks on while an audit runs. The default looks away; the command line shows progress."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,31 @@ class Watch:
 
     def warn(self, message: str) -> None:
         """Something that a person should know before the time is spent."""
+
+
+class TimeIsOver(Exception):
+    """Raised where a run may take no longer."""
+
+
+class TimeLimited(Watch):
+    """Another watch, until a time of `time.monotonic`: then progress raises TimeIsOver."""
+
+    def __init__(self, watch: Watch, until: float) -> None:
+        self._watch, self._until = watch, until
+
+    def stage(self, name: str, evaluations: int) -> None:
+        """See `Watch`."""
+        self._watch.stage(name, evaluations)
+
+    def advance(self, evaluations: int) -> None:
+        """See `Watch`."""
+        self._watch.advance(evaluations)
+        if time.monotonic() >= self._until:
+            raise TimeIsOver
+
+    def warn(self, message: str) -> None:
+        """See `Watch`."""
+        self._watch.warn(message)
 
 
 class WatchedDenoiser:

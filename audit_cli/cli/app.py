@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from audit_cli import __version__
-from audit_cli.cli import basins, calibrate, convert, entropy, evaluate, extract, inspect, train
+from audit_cli.cli import baseline, basins, calibrate, check, convert, entropy, evaluate, extract, inspect, train
 
 app = typer.Typer(
     help="Audit uniform-state diffusion language models for memorization.",
@@ -34,6 +34,8 @@ def _root(
 
 app.command("entropy")(entropy.command)
 app.command("basins")(basins.command)
+app.command("check")(check.command)
+app.add_typer(baseline.app, name="baseline")
 app.command("calibrate")(calibrate.command)
 app.command("extract")(extract.command)
 app.command("evaluate")(evaluate.command)

@@ -89,6 +89,8 @@ def command(
 
     from audit_cli.cli import inputs
 
+    if kind := re.match(r"(csv|jsonl|parquet|md|markdown|json)=", str(output), re.IGNORECASE):
+        session.fail(f"-o {kind[0]}: a calibration is JSON, of any name: give the path alone", session.USAGE)
     inputs.calibration_output(output, [model, *files])
     inputs.checkpoint(model)
     held = inputs.opened(files, input_format, text_column, limit)

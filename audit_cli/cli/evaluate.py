@@ -31,7 +31,12 @@ def command(
         int | None, options.number(options.MEASURE, "Reverse steps over all noise.", high=100_000, show_default="8")
     ] = None,
     seed: options.Seed = 0,
-    output: options.Output = None,
+    output: Annotated[
+        list[str] | None,
+        options.option(
+            options.OUTPUT, "A table: .csv, .jsonl, .parquet, .md.", "--output", "-o", metavar="[KIND=]PATH"
+        ),
+    ] = None,
     per_text: Annotated[
         bool, options.option(options.OUTPUT, "With -o: a second table, every score of every text.", "--per-text")
     ] = False,
@@ -48,6 +53,7 @@ def command(
     dtype: options.DtypeOption = None,
     backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """What can an audit of this model detect? On texts it was and was not trained on: every score side by side.
 
@@ -67,8 +73,14 @@ def command(
 
     read = [model, *members, *heldout, *([reference_model] if reference_model else [])]
     outputs = inputs.outputs(output, "per-text" if per_text else None, read)
+    if per_text and outputs[0].format == "markdown":
+        session.fail(
+            "--per-text: every score of every text is no summary for people: -o .csv, .jsonl or .parquet", session.USAGE
+        )
     if roc is not None:
-        inputs.picture(roc, read)
+        from audit_cli.reports.evaluation import check_picture
+
+        check_picture(roc, read, outputs)
     inputs.checkpoint(model)
     given = inputs.opened(members, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column, limit)
@@ -91,5 +103,6 @@ def command(
         show_text=show_text,
         quiet=quiet,
         restart=restart,
+        no_cache=no_cache,
     )
     evaluate(request, EvaluateSettings(restarts=restarts, steps=steps, seed=seed, batch_size=batch_size), roc)

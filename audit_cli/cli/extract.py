@@ -20,7 +20,13 @@ def command(
     text_column: options.TextColumn = None,
     limit: options.Limit = None,
     slot: Annotated[
-        str, options.option(options.MEASURE, "The secret: digits, letters, or as in 'card {} pin {}'.", metavar="WHAT")
+        str,
+        options.option(
+            options.MEASURE,
+            "digits, letters, alphanumeric, or as in 'card {} pin {}'.",
+            metavar="WHAT",
+            show_default=True,
+        ),
     ] = "digits",
     restarts: Annotated[
         int, options.number(options.MEASURE, "Fillings of each slot.", high=10_000, show_default=True)
@@ -61,6 +67,7 @@ def command(
     dtype: options.DtypeOption = None,
     backend: options.BackendOption = options.Backend.AUTO,
     batch_size: options.BatchSize = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Can the secret be extracted? Keep the rest of each text, make its slot noise, count what comes back there.
 
@@ -68,7 +75,7 @@ def command(
 
     uddm-audit extract MODEL leaked.txt --slot 'name {} card {}'
     """
-    asked = dict(locals()) | {"reference_model": None, "no_cache": False}
+    asked = dict(locals()) | {"reference_model": None}
     usage.check_comparison(None, twins, slot, None, fail_on, restart, output)
     usage.check_standard_input(files, None)
 

@@ -47,16 +47,6 @@ def checkpoint(path: Path) -> None:
         session.fail(f"{path}: no such file or folder", session.USAGE)
 
 
-def picture(path: Path, read: Sequence[Path]) -> None:
-    """End with a message unless a picture can be written to `path`: to a new file, or over an SVG."""
-    if path.suffix.lower() != ".svg":
-        session.fail(f"{path}: pictures are SVG: give a name that ends in .svg", session.USAGE)
-    if not path.parent.is_dir():
-        session.fail(f"{path}: the folder {path.parent} does not exist", session.USAGE)
-    if path.exists() and (not path.is_file() or path.is_symlink() or path in read):
-        session.fail(f"{path}: is there and is no picture", session.USAGE)
-
-
 def calibration(path: Path | None) -> "Calibration | None":
     """What `calibrate` wrote there, if anything is asked for."""
     from audit_cli.verdicts.calibration import read
@@ -70,6 +60,15 @@ def calibration_output(path: Path, read: Sequence[Path]) -> None:
 
     if path.name in ("", "-"):
         session.fail("-o: a calibration goes to a file", session.USAGE)
+    check_file(path, HEAD, read)
+
+
+def baseline_output(path: Path, read: Sequence[Path]) -> None:
+    """End with a message unless a baseline can be written to `path`; `read` are the files that are read."""
+    from audit_cli.verdicts.baseline import HEAD
+
+    if path.name in ("", "-"):
+        session.fail("BASELINE: a baseline is a file", session.USAGE)
     check_file(path, HEAD, read)
 
 

@@ -51,7 +51,8 @@ def between(low: float, high: float) -> Callable[[Any], Any]:
 
     def check(value: float | None) -> float | None:
         if value is not None and not low <= value <= high:
-            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}")
+            whole = f"{low:,.0f} and {high:,.0f}" if high >= 1000 else f"{low:g} and {high:g}"
+            raise typer.BadParameter(f"{value} is not between {whole}")
         return value
 
     return check
@@ -99,7 +100,7 @@ Twins = Annotated[
 ]
 SlotOption = Annotated[
     str | None,
-    option(COMPARE, "Redraw digits, letters, or as in 'card {} pin {}'.", "--slot", metavar="WHAT"),
+    option(COMPARE, "digits, letters, alphanumeric, or as in 'card {} pin {}'.", "--slot", metavar="WHAT"),
 ]
 Fdr = Annotated[
     float,

@@ -16,7 +16,7 @@ from audit_cli.audits import Comparison, Journal, Slot
 from audit_cli.audits.calibrate import Calibrator
 from audit_cli.audits.comparison import Texts as AnyTexts
 from audit_cli.audits.evaluate import EvaluateSettings, Evaluator
-from audit_cli.audits.plan import plan
+from audit_cli.audits.plan import Plan, plan
 from audit_cli.audits.provenance import identity
 from audit_cli.audits.run import Audit
 from audit_cli.audits.watch import Watch
@@ -79,43 +79,38 @@ Build = Callable[[LoadedModel, AnyTexts, Comparison, Any, Watch, Journal], Audit
 
 def run(request: Request, settings: Any, build: Build, report: Callable[[Audit[Any], Redaction], AuditReport]) -> None:
     """Load, measure, judge, write, print, and exit with the code of what was found."""
-    model = _load(request, request.model, request.weights, request.prefer_raw)
-    reference = _reference(request, model)
+    model = model_of(request, request.model, request.weights, request.prefer_raw)
+    reference = reference_of(request, model)
     comparison = Comparison(request.heldout, request.twins, request.slot, reference, request.calibration)
     shown = session.redaction(request.show_text)
     texts: AnyTexts = () if request.texts is None else request.texts
-    with _journal(request, shown) as journal:
+    with journal_of(request, shown) as journal:
         with session.show_progress(request.quiet) as watch:
             try:
                 audit = build(model, texts, comparison, settings, watch, journal)
             except ValueError as error:
                 session.fail(str(error), session.USAGE)
             if request.dry_run:
-                planned = _planned(audit)
+                lines = planned([plan(audit)], model)
             else:
                 journal.bind(identity(audit.task.command, audit.settings, model, comparison.plain()))
                 if kept := journal.count():
                     watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
                 found = report(audit, shown)
         if request.dry_run:
-            typer.echo("\n".join(planned))
+            typer.echo("\n".join(lines))
             raise typer.Exit
-        try:
-            _finish(request, found, shown)
-        except WriteError as error:
-            again = f"; the measurements are kept in {journal.path}: the same command writes it again"
-            session.fail(f"{error}{again}", session.UNAUDITABLE)
-        journal.finish()
+        _finish(request, found, shown, journal)
     raise typer.Exit(session.verdict_exit(found, request.fail_on, request.strict, request.exit_zero))
 
 
 def evaluate(request: Request, settings: EvaluateSettings, roc: Path | None) -> None:
     """Load, measure, hold all scores side by side, write and print."""
-    model = _load(request, request.model, request.weights)
-    reference = _reference(request, model)
+    model = model_of(request, request.model, request.weights)
+    reference = reference_of(request, model)
     shown = session.redaction(request.show_text)
     output = next(iter(request.outputs), None)
-    with _journal(request, shown) as journal:
+    with journal_of(request, shown) as journal:
         with session.show_progress(request.quiet) as watch:
             try:
                 found = Evaluator(
@@ -129,22 +124,19 @@ def evaluate(request: Request, settings: EvaluateSettings, roc: Path | None) -> 
             except ValueError as error:
                 session.fail(str(error), session.UNAUDITABLE)
         files = session.file_redaction(request.show_text, shown)
-        try:
+        with written_from(journal):
             written = write_evaluation(output, report, files, request.second is not None, roc)
-        except WriteError as error:
-            session.fail(str(error), session.UNAUDITABLE)
         console = session.stdout()
         console.print(evaluation_report(report, console.width, not request.quiet and console.is_terminal))
         for file in written:
             session.note(f"wrote {file}")
-        journal.finish()
 
 
 def calibrate(request: Request, settings: Any, build: Build, lengths: tuple[int, int] | None) -> None:
     """Load, measure held-out text, write what later runs compare with, and say what it is."""
-    model = _load(request, request.model, request.weights, request.prefer_raw)
+    model = model_of(request, request.model, request.weights, request.prefer_raw)
     path = request.outputs[0].path
-    with _journal(request, session.redaction(None)) as journal:
+    with journal_of(request, session.redaction(None)) as journal:
         begun = time.monotonic()
         with session.show_progress(request.quiet) as watch:
             try:
@@ -160,15 +152,11 @@ def calibrate(request: Request, settings: Any, build: Build, lengths: tuple[int,
                 made = calibrator.made()
             except ValueError as error:
                 session.fail(str(error), session.UNAUDITABLE)
-        try:
+        with written_from(journal):
             write_file(path, made.encoded())
-        except WriteError as error:
-            again = f"; the measurements are kept in {journal.path}: the same command writes it again"
-            session.fail(f"{error}{again}", session.UNAUDITABLE)
         for line in calibration_lines(made, calibrator.recalled, time.monotonic() - begun):
             typer.echo(line)
         session.note(f"wrote {path}")
-        journal.finish()
 
 
 def usable_device(name: str) -> torch.device:
@@ -221,17 +209,18 @@ def load(
     return replace(loaded, memory=Memory(None if no_cache else session.cache_folder()))
 
 
-def _load(request: Request, path: Path, weights: Weights | None = None, prefer_raw: bool = False) -> LoadedModel:
+def model_of(request: Request, path: Path, weights: Weights | None = None, prefer_raw: bool = False) -> LoadedModel:
+    """The model at a path, as the request says."""
     own = (request.tokenizer, request.dtype, prefer_raw, request.backend, request.no_cache)
     return load(path, weights, request.device, *own)
 
 
-def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
+def reference_of(request: Request, model: LoadedModel) -> LoadedModel | None:
     """The reference model, if one was given and can be compared token by token."""
     path = request.reference_model
     if path is None:
         return None
-    reference = _load(request, path)
+    reference = model_of(request, path)
     if reference.info.tokenizer_sha256 != model.info.tokenizer_sha256:
         session.fail(f"{path}: the reference model has another tokenizer than {request.model}", session.USAGE)
     if reference.info.vocab_size != model.info.vocab_size:
@@ -246,10 +235,10 @@ def _reference(request: Request, model: LoadedModel) -> LoadedModel | None:
 
 
 @contextmanager
-def _journal(request: Request, shown: Redaction) -> Iterator[Journal]:
+def journal_of(request: Request, shown: Redaction) -> Iterator[Journal]:
     """The journal beside the first output; stopped runs keep it and say so."""
-    lasting = bool(request.outputs) and not request.dry_run
-    path = request.outputs[0].journal if lasting else None
+    lasting = not request.dry_run
+    path = next((output.journal for output in request.outputs if lasting and not output.append), None)
     journal = Journal(path, shown.key, request.restart)
     try:
         yield journal
@@ -265,29 +254,48 @@ def _journal(request: Request, shown: Redaction) -> Iterator[Journal]:
         journal.close()
 
 
-def _planned(audit: Audit[Any]) -> list[str]:
-    found = plan(audit)
+def planned(plans: Sequence[Plan], model: LoadedModel) -> list[str]:
+    """What all of these would take, in words."""
+
+    def total(*names: str) -> Any:
+        return tuple(sum(getattr(plan, name) for plan in plans) for name in names)
+
+    held = [plan.heldout for plan in plans if plan.heldout is not None]
     return plan_lines(
-        (found.given, found.distinct, found.duplicates, found.skipped, found.windows),
-        found.heldout,
-        (found.text_evaluations, found.heldout_evaluations, found.twin_evaluations),
-        found.seconds,
-        found.peak_bytes,
-        str(audit.model.denoiser.device),
+        total("given", "distinct", "duplicates", "skipped", "windows"),
+        sum(held) if held else None,
+        total("text_evaluations", "heldout_evaluations", "twin_evaluations"),
+        sum(plan.seconds for plan in plans),
+        max(plan.peak_bytes for plan in plans),
+        str(model.denoiser.device),
     )
 
 
-def _finish(request: Request, report: AuditReport, shown: Redaction) -> None:
+@contextmanager
+def written_from(journal: Journal, done: bool = True) -> Iterator[None]:
+    """Inside, outputs are written: then the journal has done its work, if all is `done`; if that fails, it is kept and
+    told of."""
+    try:
+        yield
+    except WriteError as error:
+        again = f"; the measurements are kept in {journal.path}: the same command writes it again"
+        session.fail(f"{error}{again if journal.path else ''}", session.UNAUDITABLE)
+    # Before anything is printed: a reader who goes away ends the program there.
+    if done:
+        journal.finish()
+
+
+def _finish(request: Request, report: AuditReport, shown: Redaction, journal: Journal) -> None:
     """Write the files first, then the report."""
     bits = request.unit is Unit.BITS
-    console = session.stdout()
     files = session.file_redaction(request.show_text, shown)
-    written = dict.fromkeys(
-        file for output in request.outputs for file in write_report(output, report, files, request.second, bits)
-    )
-    render = RENDER[report.run.command]
+    with written_from(journal):
+        written = dict.fromkeys(
+            file for output in request.outputs for file in write_report(output, report, files, request.second, bits)
+        )
+    console = session.stdout()
     legend = not request.quiet and console.is_terminal
-    for part in render(report, shown, console.width, request.show_all, legend, bits):
+    for part in RENDER[report.run.command](report, shown, console.width, request.show_all, legend, bits):
         console.print(part)
     for file in written:
         session.note(f"wrote {file}")

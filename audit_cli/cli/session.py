@@ -1,6 +1,7 @@
 """What every command shares: consoles, the fingerprint key, errors as messages and exit codes."""
 
 import contextlib
+import datetime
 import functools
 import os
 import secrets
@@ -51,7 +52,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt as stopped:
-            fail("stopped; nothing was written, and the same command starts over", stop_code(stopped))
+            fail("stopped before anything was measured; give the same command again", stop_code(stopped))
         except BaseException as error:  # a panic in Rust is no Exception
             if isinstance(error, SystemExit | GeneratorExit):
                 raise
@@ -81,15 +82,19 @@ def _explained(error: BaseException) -> tuple[str, int]:
     from audit_cli.checkpoints import CheckpointError, UnauditableModel
     from audit_cli.reports.files import OutputError
     from audit_cli.training import TrainingError
+    from audit_cli.verdicts.baseline import BaselineError
     from audit_cli.verdicts.calibration import CalibrationError
+    from audit_cli.verdicts.policy import PolicyError
 
     if isinstance(error, UnauditableModel | DiskFull):
         return str(error), UNAUDITABLE
-    mistakes = CheckpointError | CandidateError | JournalError | OutputError | TrainingError | CalibrationError
-    if isinstance(error, mistakes):
+    texts = CandidateError | JournalError | OutputError | CalibrationError
+    if isinstance(error, texts | CheckpointError | TrainingError | PolicyError | BaselineError):
         return str(error), USAGE
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", USAGE
+    if isinstance(error, OSError) and error.strerror:
+        return f"the report could not be written: {error.strerror}", UNAUDITABLE
     if isinstance(error, FloatingPointError):
         return f"the model cannot be audited: {error}", UNAUDITABLE
     if isinstance(error, MemoryError):
@@ -159,6 +164,11 @@ def fingerprint_key() -> bytes:
     return secrets.token_bytes(32)
 
 
+def today() -> datetime.date:
+    """The day, in UTC: that of a build server is the same everywhere."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
 def show_progress(quiet: bool) -> Any:
     """A context manager that gives a `Watch`: bars with time left on stderr if that is a terminal."""
     from audit_cli.cli.progress import silent, terminal_progress
@@ -169,17 +179,13 @@ def show_progress(quiet: bool) -> Any:
 def verdict_exit(report: "AuditReport", fail_on: str | None, strict: bool, exit_zero: bool) -> int:
     """The exit code of a finished audit: the first that applies of 1, 3, 4, 0."""
     from audit_cli.records import Verdict
+    from audit_cli.verdicts.gate import FAILED, FAILING
 
     given, skipped = report.counts.given, report.counts.skipped
     verdicts = {verdict for verdict, count in report.counts.verdicts if count}
-    failing = {
-        "memorized": {Verdict.MEMORIZED},
-        "familiar": {Verdict.MEMORIZED, Verdict.FAMILIAR},
-        "recoverable": {Verdict.MEMORIZED, Verdict.FAMILIAR, Verdict.RECOVERABLE},
-    }
-    if fail_on and verdicts & failing[fail_on] and not exit_zero:
+    if fail_on and verdicts & FAILING[fail_on] and not exit_zero:
         note(f"exit 1: a text is {fail_on} or above (--fail-on)")
-        return 1
+        return FAILED
     if (given and skipped == given) or (strict and skipped):
         note(f"exit 3: {skipped:,} of {given:,} texts could not be measured")
         return UNAUDITABLE

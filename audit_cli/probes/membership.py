@@ -2,6 +2,7 @@
 evidence bound, its basins under several dynamics, and the same text under a model that has not seen it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from uddm_kernels.linear_stats.chunked import row_blocks
 
 from audit_cli.diffusion.corruption import Starts, corrupted_starts
-from audit_cli.diffusion.denoiser import Denoiser, predict
+from audit_cli.diffusion.denoiser import Denoiser, Law, predict
 from audit_cli.diffusion.elbo import token_nelbo
 from audit_cli.diffusion.randomness import sequence_key
 from audit_cli.diffusion.schedules import T_MIN, time_at_level
@@ -26,6 +27,7 @@ ELBO_TIMES = 16
 NOISE_LEVELS, NOISE_DRAWS = (0.05, 0.1, 0.25, 0.5), 4
 # Random subsets of corrupted tokens that vote at each level, and their size (SAMA, Zhang et al. 2026).
 SUBSETS, SUBSET_TOKENS = 128, 10
+NOT_A_NUMBER = "the network's output is not a number"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class MembershipProbe:
                     named = [(p.sampler.name, found[i]) for p, found in zip(self.others, others, strict=True)]
                     if isinstance(basins, Skipped):
                         out[i] = basins
+                        continue
+                    if why := likely.unsound(law_counts=denoiser.law is Law.LEAVE_ONE_OUT):
+                        out[i] = Skipped(window[i].candidate, why)
                         continue
                     out[i] = Evidence(
                         denoiser.vocab_size,
@@ -153,6 +158,16 @@ class _Likelihood:
     reference_surprise: float | None
     reference_noisy_surprise: float | None
     votes: float | None
+
+    def unsound(self, law_counts: bool) -> str:
+        """Why no score can be made of it, or nothing; `law_counts` where the network's own law says something."""
+        if not law_counts:
+            return ""
+        mine = (*self.surprises, *self.entropies, *self.deviations, self.nelbo, self.noisy_surprise)
+        under_reference = (self.reference_surprise or 0.0, self.reference_noisy_surprise or 0.0)
+        if not all(map(math.isfinite, mine)):
+            return NOT_A_NUMBER
+        return "" if all(map(math.isfinite, under_reference)) else f"under the reference model: {NOT_A_NUMBER}"
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """What `uddm-audit evaluate` says: every score side by side, as a table, as rows of cells, and as ROC curves."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from rich.console import Group, RenderableType
@@ -17,17 +18,24 @@ from audit_cli.reports.csv_file import write_csv
 from audit_cli.reports.jsonl_file import write_jsonl
 from audit_cli.reports.metadata import plain
 from audit_cli.reports.model import law_words
+from audit_cli.reports.outputs import Output, OutputError, check_file
 from audit_cli.reports.parquet_file import write_parquet
 from audit_cli.reports.parts import RULED
 from audit_cli.reports.rows import finite
 from audit_cli.safetext import for_markdown, for_terminal
+from audit_cli.verdicts.recipes import ALL
 
 # Below so many cells intervals are left out.
 NO_INTERVALS_BELOW = 78
 CURVES = 8
+# Scores that compare with a second model.
+OF_A_REFERENCE = {recipe.name for recipe in ALL if recipe.asks_reference}
+# What says of a picture that it is one of ours, within so many bytes.
+SVG_OURS, SVG_WITHIN = b"<dc:title>uddm-audit</dc:title>", 4096
 PER_TEXT = "per-text"
 PLAIN = {"csv": write_csv, "jsonl": write_jsonl, "parquet": write_parquet}
 LEGEND = [
+    ("AUC", "probability that a member scores above a held-out text: 1 tells all apart, .5 none"),
     (
         "TPR at 1 %",
         "share of members above the score that 1 % of held-out texts exceed; [95 %, by bootstrap over both]",
@@ -54,8 +62,12 @@ def evaluation_report(found: Evaluation, width: int, legend: bool) -> Renderable
         )
     parts: list[RenderableType] = [_heading(found), table]
     missing = [name for name in found.recipes if name not in {report.name for report in found.reports}]
-    if missing:
-        parts.append(Text(f" not measured: {', '.join(missing)}"))
+    asking = [name for name in missing if name in OF_A_REFERENCE and found.reference_model is None]
+    others = [name for name in missing if name not in asking]
+    if others:
+        parts.append(Text(f" not measured: {', '.join(others)}"))
+    if asking:
+        parts.append(Text(f" not measured: {', '.join(asking)} (they ask a --reference-model)"))
     if legend:
         entries = [(report.name, report.told) for report in found.reports] + LEGEND
         widest = max(len(word) for word, _ in entries)
@@ -78,7 +90,7 @@ def _heading(found: Evaluation) -> RenderableType:
     left_out = [
         f"{count:,} {why}"
         for count, why in (
-            (found.duplicates, "duplicate members"),
+            (found.duplicates, "duplicates"),
             (found.near_duplicates, "held-out texts like a member"),
             (found.too_short, "too short"),
             (found.skipped, "skipped"),
@@ -91,14 +103,19 @@ def _heading(found: Evaluation) -> RenderableType:
     grid.add_row(
         Text("Run", "bold"),
         Text(
-            f"{found.members:,} members, {found.others:,} held-out"
+            f"{_counted(found.members, 'member')}, {found.others:,} held-out"
             + (f" ({', '.join(left_out)} left out)" if left_out else "")
-            + f"{reference}, {settings['restarts']} restarts{steps}, seed {settings['seed']}, "
+            + f"{reference}, {_counted(settings['restarts'], 'restart')}{steps}, seed {settings['seed']}, "
             + words.duration(run.seconds),
             overflow="fold",
         ),
     )
     return grid
+
+
+def _counted(number: object, what: str) -> str:
+    """1 member, 12 members."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _rates(found: Evaluation) -> list[float]:
@@ -146,7 +163,7 @@ def write_table(table: EvaluationTable, format: str, file: BinaryIO) -> None:
     lines = [
         f"# uddm-audit evaluate: {for_markdown(table.found.model.name)}",
         "",
-        f"{table.found.members:,} members, {table.found.others:,} held-out texts, settings "
+        f"{_counted(table.found.members, 'member')}, {_counted(table.found.others, 'held-out text')}, settings "
         f"{table.found.run.settings_id}, uddm-audit {table.found.run.version}.",
         "",
         "| score | what | AUC | " + " | ".join(f"TPR at {100 * rate:g} %" for rate in rates) + " |",
@@ -222,6 +239,22 @@ def evaluation_metadata(found: Evaluation) -> str:
         },
     }
     return json.dumps(plain(facts), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def check_picture(path: Path, read: Sequence[Path], outputs: Sequence[Output]) -> None:
+    """Raise OutputError unless ROC curves can be written to `path`: an SVG that is new or replaces one of ours, that is
+    none of the files that are `read` and none that the `outputs` stand for."""
+    if path.suffix.lower() != ".svg":
+        raise OutputError(f"{path}: pictures are SVG: give a name that ends in .svg")
+    check_file(path, b"", read)
+    for output in outputs:
+        for other in (output.path, output.meta, output.journal, output.second(PER_TEXT)):
+            if (path.parent.resolve(), path.name) == (other.parent.resolve(), other.name):
+                raise OutputError(f"{path}: would be written twice")
+    if path.exists():
+        with path.open("rb") as file:
+            if SVG_OURS not in file.read(SVG_WITHIN):
+                raise OutputError(f"{path}: is there and was not written by uddm-audit; give another --roc")
 
 
 def write_roc(found: Evaluation, file: BinaryIO) -> None:

@@ -2,16 +2,20 @@
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AuditReport, Evaluation
+from audit_cli.records import AuditReport, Evaluation, GateReport
 from audit_cli.redaction import Redaction
 from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
 from audit_cli.reports.formats import FORMATS
+from audit_cli.reports.gate.formats import GATE_FORMATS
+from audit_cli.reports.gate.json_report import gate_metadata
 from audit_cli.reports.metadata import metadata
 from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
 from audit_cli.reports.tables import Table
@@ -25,6 +29,7 @@ __all__ = [
     "parse_output",
     "write_evaluation",
     "write_file",
+    "write_gate",
     "write_report",
 ]
 
@@ -48,6 +53,25 @@ def write_report(
         fills[output.meta] = lambda file: file.write(meta)
     _write_all(fills)
     return list(dict.fromkeys([output.path, output.meta, *fills]))
+
+
+def write_gate(outputs: Sequence[Output], report: GateReport, redaction: Redaction) -> list[Path]:
+    """Write a gate's report in each of the formats of `GATE_FORMATS`, and `OUT.meta.json` beside its tables; returns
+    the files. As `write_report` otherwise."""
+    meta = gate_metadata(report).encode("ascii")
+    fills: dict[Path, Fill] = {}
+    files: list[Path] = []
+    for output in outputs:
+        kind = GATE_FORMATS[output.format]
+        fill = partial(kind.write, report, redaction)
+        fills[output.path] = partial(_after, output.path, fill) if output.append else fill
+        files.append(output.path)
+        if kind.meta:
+            files.append(output.meta)
+            if not _holds(output.meta, meta):
+                fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return list(dict.fromkeys(files))
 
 
 def write_evaluation(
@@ -96,6 +120,26 @@ def _written(folder: Path, fill: Fill, cleanup: contextlib.ExitStack) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return Path(name)
+
+
+def _after(path: Path, fill: Fill, file: BinaryIO) -> None:
+    """Fill the file with what stands at `path`, if anything does, and with what is new after an empty line.
+
+    It keeps its owner and its mode, so that who reads the file by now can read it still.
+    """
+    # A link that appeared while the run went on is not followed.
+    no_link = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+    with contextlib.suppress(FileNotFoundError), os.fdopen(os.open(path, no_link), "rb") as old:
+        shutil.copyfileobj(old, file)
+        if old.tell():
+            old.seek(-1, os.SEEK_END)
+            file.write(b"\n" if old.read(1) == b"\n" else b"\n\n")
+        there = os.fstat(old.fileno())
+        if hasattr(os, "fchown"):
+            with contextlib.suppress(OSError):
+                os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
+    fill(file)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,12 @@ from audit_cli.reports.tables import Table
 
 @dataclass(frozen=True)
 class Format:
-    """The suffixes, lower case, by which a path chooses the format, and its writer."""
+    """The suffixes, lower case, by which a path chooses the format, its writer, and whether `OUT.meta.json` belongs to
+    it."""
 
     suffixes: tuple[str, ...]
     write: Callable[[Table, BinaryIO], None]
+    meta: bool = True
 
 
 FORMATS: dict[str, Format] = {

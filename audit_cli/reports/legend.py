@@ -49,3 +49,12 @@ REFERENCE_LEGEND: Legend = [
 
 REGIME_LEGEND = """ Intervals cover the choice of samples, not other training runs. This describes the model,
  not any text: to ask about a text, use  uddm-audit basins MODEL FILE --heldout FILE"""
+
+GATE_LEGEND: Legend = [
+    ("failing", "a finding at or above the verdict that fails, which the baseline does not name"),
+    ("known", "a finding that the baseline names: a person has accepted it"),
+    ("finding", "a text that stands out or returns, below the verdict that fails"),
+    *((word, meaning) for word, meaning in BASINS_LEGEND if word != "basin"),
+    ("inconclusive", "measured, and no verdict is possible: it has not passed"),
+    ("skipped", "could not be measured: it has not passed"),
+]

@@ -1,6 +1,6 @@
 """Tables as Markdown, for people: the summary of a build server, a comment on a change. Not meant to be read back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from itertools import islice
 from typing import BinaryIO
@@ -20,7 +20,7 @@ CHARACTERS_SHOWN = 120
 STRONGEST_FIRST = ("basins", "entropy", "extract")
 LEGENDS = {"basins": BASINS_LEGEND, "entropy": ENTROPY_LEGEND, "extract": EXTRACTION_LEGEND}
 
-# The header of a column, and what stands in a row's cell, safe in Markdown: strings through `_text`, numbers as
+# The header of a column, and what stands in a row's cell, safe in Markdown: strings through `shown`, numbers as
 # they are.
 Column = tuple[str, Callable[[Cells], str]]
 
@@ -45,12 +45,12 @@ def _lines(table: Table) -> Iterator[str]:
         return
     yield ""
     columns = _columns(table)
-    yield _row(header for header, _ in columns)
-    yield _row("---" for _ in columns)
+    yield row(header for header, _ in columns)
+    yield row("---" for _ in columns)
     counted = _Counted(_given(table))
     ordered = table.name in STRONGEST_FIRST
-    for cells in nsmallest(ROWS_SHOWN, counted, _strength) if ordered else islice(counted, ROWS_SHOWN):
-        yield _row(show(cells) for _, show in columns)
+    for cells in nsmallest(ROWS_SHOWN, counted, strength) if ordered else islice(counted, ROWS_SHOWN):
+        yield row(show(cells) for _, show in columns)
     for _ in counted:
         pass
     if (left_out := counted.number - ROWS_SHOWN) > 0:
@@ -80,20 +80,21 @@ def _given(table: Table) -> Iterator[Cells]:
     return (row for row in table if row.get("origin") != "generated")
 
 
-def _strength(cells: Cells) -> tuple[float, float, float]:
+def strength(cells: Cells) -> tuple[float, float, float]:
     """Verdicts as a person reads them, strongest first, then q, then score; what has none comes last."""
     order = [str(verdict) for verdict in Verdict]
     rank = order.index(cells["verdict"]) if cells["verdict"] else len(order) + (cells["status"] == "skipped")
     return rank, 1.0 if cells["q_value"] is None else cells["q_value"], -(cells["score"] or 0.0)
 
 
-def _row(cells: Iterator[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A row of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def _text(text: str) -> str:
+def shown(text: str, most: int = CHARACTERS_SHOWN) -> str:
     """A string from outside: its beginning, safe in Markdown."""
-    return for_markdown(text if len(text) <= CHARACTERS_SHOWN else text[: CHARACTERS_SHOWN - 1] + "…")
+    return for_markdown(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def _paragraphs(report: AuditReport, redaction: Redaction) -> Iterator[str]:
@@ -140,60 +141,64 @@ def _columns(table: Table) -> list[Column]:
     """The few columns that a person reads, by the name of the table."""
     unit = words.unit(table.bits)
     return {
-        "basins": lambda: [*_text_columns(table), *_verdict_columns(table), *_basin_columns(table.report, unit)],
-        "entropy": lambda: [
-            *_text_columns(table),
+        "basins": lambda: [
+            *text_columns(table.redaction),
             *_verdict_columns(table),
-            (f"entropy, {unit}/token", _decimal(f"entropy_{unit}")),
-            (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+            *_basin_columns(table.report, unit),
+        ],
+        "entropy": lambda: [
+            *text_columns(table.redaction),
+            *_verdict_columns(table),
+            (f"entropy, {unit}/token", decimal(f"entropy_{unit}")),
+            (f"surprise, {unit}/token", decimal(f"surprise_{unit}")),
             *_difference_column(table.report),
         ],
         "extract": lambda: [
-            *_text_columns(table),
+            *text_columns(table.redaction),
             *_verdict_columns(table),
             ("came back", lambda cells: "" if cells["exact"] is None else f"{cells['exact']} of {cells['restarts']}"),
-            ("rank among fillings", _said("secret_rank")),
-            ("restarts for 90 %", _said("restarts_for_90pct")),
-            ("tokens right", _percent("recovered_share")),
-            ("exposure, bits", _decimal("exposure_bits")),
+            ("rank among fillings", said("secret_rank")),
+            ("restarts for 90 %", said("restarts_for_90pct")),
+            ("tokens right", percent("recovered_share")),
+            ("exposure, bits", decimal("exposure_bits")),
         ],
         "per-level": lambda: [
-            ("id", _said("id")),
-            ("level", _decimal("level")),
-            ("restarts", _said("restarts")),
-            ("returned", _percent("returned")),
-            ("recovery rate", _percent("recovery_rate")),
-            ("unstable rate", _percent("unstable_rate")),
+            ("id", said("id")),
+            ("level", decimal("level")),
+            ("restarts", said("restarts")),
+            ("returned", percent("returned")),
+            ("recovery rate", percent("recovery_rate")),
+            ("unstable rate", percent("unstable_rate")),
         ],
         "per-token": lambda: [
-            ("id", _said("id")),
-            ("position", _said("position")),
-            ("token", _said("token")),
-            (f"entropy, {unit}", _decimal(f"entropy_{unit}")),
-            (f"surprise, {unit}", _decimal(f"surprise_{unit}")),
-            ("rank", _said("rank")),
+            ("id", said("id")),
+            ("position", said("position")),
+            ("token", said("token")),
+            (f"entropy, {unit}", decimal(f"entropy_{unit}")),
+            (f"surprise, {unit}", decimal(f"surprise_{unit}")),
+            ("rank", said("rank")),
         ],
     }[table.name]()
 
 
-def _text_columns(table: Table) -> list[Column]:
+def text_columns(redaction: Redaction) -> list[Column]:
     """Which text it is: its id, and what may be shown of it."""
-    show = table.redaction.show
+    show = redaction.show
     if show is ShowText.NONE:
         return [("id", _id)]
     name = "fingerprint" if show is ShowText.FINGERPRINT else "text"
-    return [("id", _id), (name, _said(name))]
+    return [("id", _id), (name, said(name))]
 
 
 def _id(cells: Cells) -> str:
     """The id, and of a long text the first token of its strongest window."""
     at = f" +{cells['window_offset']:,}" if (cells["windows"] or 1) > 1 else ""
-    return _text(str(cells["id"]) + at)
+    return shown(str(cells["id"]) + at)
 
 
 def _verdict_columns(table: Table) -> list[Column]:
-    judged: list[Column] = [("q", _probability("q_value"))] if table.report.judged else []
-    return [("verdict" if judged else "status", _verdict), *judged]
+    judged: list[Column] = [("q", probability("q_value"))] if table.report.judged else []
+    return [("verdict" if judged else "status", verdict), *judged]
 
 
 def _basin_columns(report: AuditReport, unit: str) -> list[Column]:
@@ -205,38 +210,42 @@ def _basin_columns(report: AuditReport, unit: str) -> list[Column]:
 
     return [
         ("basin [95 %]", basin),
-        ("returned", _percent("returned_share")),
-        (f"surprise, {unit}/token", _decimal(f"surprise_{unit}")),
+        ("returned", percent("returned_share")),
+        (f"surprise, {unit}/token", decimal(f"surprise_{unit}")),
         *_difference_column(report),
     ]
 
 
 def _difference_column(report: AuditReport) -> list[Column]:
-    return [] if report.reference_model is None else [("difference, nats/token", _decimal("score"))]
+    return [] if report.reference_model is None else [("difference, nats/token", decimal("score"))]
 
 
-def _verdict(cells: Cells) -> str:
+def verdict(cells: Cells) -> str:
     """The verdict, else what became of the text, and why."""
     said = cells["verdict"] or cells["status"]
     if said in (Verdict.MEMORIZED, Verdict.FAMILIAR):
         said = said.upper()
     if cells["duplicate_of"]:
-        said += f" (same text as {_text(cells['duplicate_of'])})"
+        said += f" (same text as {shown(cells['duplicate_of'])})"
     reason = cells["skip_reason"] or cells["verdict_reason"]
-    return f"{said}: {_text(reason)}" if reason else said
+    return f"{said}: {shown(reason)}" if reason else said
 
 
-def _said(name: str) -> Callable[[Cells], str]:
-    return lambda cells: "" if cells[name] is None else _text(str(cells[name]))
+def said(name: str) -> Callable[[Cells], str]:
+    """A cell as it is, safe in Markdown; empty where nothing was measured."""
+    return lambda cells: "" if cells[name] is None else shown(str(cells[name]))
 
 
-def _decimal(name: str) -> Callable[[Cells], str]:
+def decimal(name: str) -> Callable[[Cells], str]:
+    """Two decimals."""
     return lambda cells: "" if cells[name] is None else f"{cells[name]:.2f}"
 
 
-def _percent(name: str) -> Callable[[Cells], str]:
+def percent(name: str) -> Callable[[Cells], str]:
+    """Per cent."""
     return lambda cells: "" if cells[name] is None else f"{cells[name]:.0%}"
 
 
-def _probability(name: str) -> Callable[[Cells], str]:
+def probability(name: str) -> Callable[[Cells], str]:
+    """Two significant digits."""
     return lambda cells: "" if cells[name] is None else words.probability(cells[name])

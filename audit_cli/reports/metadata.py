@@ -30,13 +30,18 @@ def metadata(report: AuditReport) -> str:
         "backend": run.backend,
         "evaluations": run.evaluations,
         "seconds": round(run.seconds, 3),
-        "heldout": None if report.heldout is None else _numbers_of(report.heldout),
-        "comparability": None if report.heldout is None else _check_of(report.heldout.fairness),
+        "heldout": heldout_numbers(report.heldout),
+        "comparability": fairness_facts(report.heldout),
         "counts": report.counts,
         "warnings": [*law_notes(report), *report.warnings],
         "regime": None if report.regime is None else str(report.regime.regime or "none"),
     }
-    return json.dumps(plain(facts), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return dumped(facts, indent=2) + "\n"
+
+
+def dumped(value: Any, indent: int | None = None) -> str:
+    """The value as JSON, ASCII only, as `plain` makes it."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -58,9 +63,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _numbers_of(heldout: HeldoutSummary) -> dict[str, object]:
-    """How many held-out texts were given, left out and used; not what was measured of them."""
-    values = {field.name: getattr(heldout, field.name) for field in fields(heldout)}
+def heldout_numbers(heldout: HeldoutSummary | None) -> dict[str, object] | None:
+    """How many held-out texts were given, left out and used; not what was measured of them, nor when."""
+    if heldout is None:
+        return None
+    values = {field.name: getattr(heldout, field.name) for field in fields(heldout) if field.name != "recalled"}
     return {
         name: plain(value)
         for name, value in values.items()
@@ -68,8 +75,9 @@ def _numbers_of(heldout: HeldoutSummary) -> dict[str, object]:
     }
 
 
-def _check_of(check: FairnessCheck | None) -> dict[str, object] | None:
-    """All of it but the words, which are text."""
+def fairness_facts(heldout: HeldoutSummary | None) -> dict[str, object] | None:
+    """All of the check of fairness but its words, which are text."""
+    check = None if heldout is None else heldout.fairness
     if check is None:
         return None
     return {field.name: plain(getattr(check, field.name)) for field in fields(check) if field.name != "words"}

@@ -1,6 +1,6 @@
 """What the reports at a terminal have in common: the heading, a text's name and verdict, notes, counts, the legend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 
 from rich.box import Box
@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import AuditReport, Status, TextResult, Verdict
+from audit_cli.records import AuditReport, LawCheckResult, ModelInfo, Status, TextResult, Verdict
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.legend import (
@@ -39,33 +39,49 @@ STYLES = {
 
 def heading(report: AuditReport) -> Iterator[RenderableType]:
     """The model, the run, and what a person should know of both before reading on."""
-    model, run = report.model, report.run
-    check = law_words(model.law, report.law)
-    heading = Table.grid(padding=(0, 2, 0, 0))
+    lines = [("Run", _run_line(report))]
+    if report.run.settings.get("protocol") == "paper":
+        lines.append(("", f"protocol of arXiv 2604.26841{PAPER_NOTE.get(report.run.command, '')}"))
+    yield head(report.model, report.law, lines, law_notes(report))
+
+
+def head(
+    model: ModelInfo, law: LawCheckResult, lines: Iterable[tuple[str, str]], notes: Iterable[str]
+) -> RenderableType:
+    """A line of the model, named ones of the run, and notes."""
+    out = Table.grid(padding=(0, 2, 0, 0))
     what = (
         f"{for_terminal(model.name)}   {words.count(model.parameters)} parameters, V {model.vocab_size:,}, "
-        f"L {model.max_length}, {check}, {model.weights} weights"
+        f"L {model.max_length}, {law_words(model.law, law)}, {model.weights} weights"
     )
-    heading.add_row(Text("Model", "bold"), Text(what, overflow="fold"))
-    heading.add_row(Text("Run", "bold"), Text(_run_line(report), overflow="fold"))
-    if run.settings.get("protocol") == "paper":
-        heading.add_row("", f"protocol of arXiv 2604.26841{PAPER_NOTE.get(run.command, '')}")
-    for note in law_notes(report):
-        heading.add_row("", Text(note, "yellow"))
-    yield heading
+    out.add_row(Text("Model", "bold"), Text(what, overflow="fold"))
+    for name, line in lines:
+        out.add_row(Text(name, "bold"), Text(line, overflow="fold"))
+    for note in notes:
+        out.add_row("", Text(note, "yellow"))
+    return out
 
 
 def _run_line(report: AuditReport) -> str:
-    run, settings = report.run, report.run.settings
-    counts = report.counts
-    parts = []
+    return ", ".join([*texts_words(report), *how_words(report), words.duration(report.run.seconds)])
+
+
+def texts_words(report: AuditReport) -> list[str]:
+    """What was measured, and what it was compared with."""
+    counts, parts = report.counts, []
     if counts.given:
         twice = f" ({counts.duplicates:,} duplicate{'s' * (counts.duplicates > 1)})" if counts.duplicates else ""
         parts.append(f"{counts.measured:,} of {counts.given:,} texts measured{twice}")
     if report.heldout is not None:
         parts.append(_heldout_words(report))
-    if settings.get("twins"):
-        parts.append(f"{settings['twins']:,} twins a text")
+    if report.run.settings.get("twins"):
+        parts.append(f"{report.run.settings['twins']:,} twins a text")
+    return parts
+
+
+def how_words(report: AuditReport) -> list[str]:
+    """How it was measured."""
+    run, settings, parts = report.run, report.run.settings, []
     if report.reference_model is not None:
         parts.append(f"reference model {for_terminal(report.reference_model.name)}")
     if run.command in ("basins", "extract"):
@@ -83,7 +99,7 @@ def _run_line(report: AuditReport) -> str:
         parts.append(f"t = {settings['t']:g}{corrupted}")
         if settings["context"] == "prefix":
             parts.append("given the prefix only")
-    return ", ".join([*parts, f"seed {settings['seed']}", words.duration(run.seconds)])
+    return [*parts, f"seed {settings['seed']}"]
 
 
 def _heldout_words(report: AuditReport) -> str:
@@ -109,8 +125,9 @@ def _heldout_words(report: AuditReport) -> str:
     return said if held.fairness is None else f"{said}, {held.fairness.grade}"
 
 
-def shown(report: AuditReport, show_all: bool) -> Sequence[TextResult]:
-    """The texts in the order of their verdicts, then q, then score; the first twenty unless all are asked for."""
+def shown(report: AuditReport, show_all: bool, told: Callable[[TextResult], bool] | None = None) -> list[TextResult]:
+    """The texts in the order of their verdicts, then q, then score; the first twenty unless all are asked for, of
+    those that are to be `told` of."""
     order = {verdict: i for i, verdict in enumerate(Verdict)}
 
     def key(result: TextResult) -> tuple[float, float, float]:
@@ -120,13 +137,17 @@ def shown(report: AuditReport, show_all: bool) -> Sequence[TextResult]:
         rank = len(order) if judgement.verdict is None else order[judgement.verdict]
         return rank, 1.0 if judgement.q_value is None else judgement.q_value, -judgement.score
 
-    given = (r for r in report.results if r.origin == "given")
+    given = (r for r in report.results if r.origin == "given" and (told is None or told(r)))
     return sorted(given, key=key) if show_all else nsmallest(ROWS_SHOWN, given, key)
 
 
 def below(report: AuditReport, redaction: Redaction, show_all: bool, notes: "Notes") -> Iterator[RenderableType]:
     """What stands below a table: how many rows are left out, the notes, the counts."""
-    hidden = 0 if show_all else report.counts.given - ROWS_SHOWN
+    yield from below_rows(report, redaction, 0 if show_all else report.counts.given - ROWS_SHOWN, notes)
+
+
+def below_rows(report: AuditReport, redaction: Redaction, hidden: int, notes: "Notes") -> Iterator[RenderableType]:
+    """What stands below a table in which so many rows are left out."""
     if hidden > 0:
         yield Text(f" … {hidden:,} more: -o FILE or --all")
     yield Text()
@@ -189,6 +210,10 @@ def verdict_cells(result: TextResult, notes: Notes) -> tuple[str, Text]:
     verdict = judgement.verdict
     said = str(verdict).upper() if verdict in (Verdict.MEMORIZED, Verdict.FAMILIAR) else str(verdict)
     note = f" {notes.mark(judgement.reason, _where(result))}" if judgement.reason else ""
+    if result.known is not None:
+        until = f" until {result.known.expires}" if result.known.expires else ""
+        accepted = f"accepted by {result.known.author}{until}: {result.known.reason}"
+        note += f", known {notes.mark(accepted, _where(result))}"
     q = "" if judgement.q_value is None else words.probability(judgement.q_value)
     return q, Text.assemble((said, STYLES[verdict]), note)
 

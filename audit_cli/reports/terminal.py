@@ -1,6 +1,6 @@
 """Reports for a person at a terminal. Gives renderables; whoever holds the console prints them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -46,7 +46,7 @@ def basins_report(
     notes = Notes()
     yield from heading(report)
     if report.counts.given:
-        yield _basins_table(report, redaction, width, show_all, notes, bits)
+        yield basins_table(report, shown(report, show_all), redaction, width, notes, bits)
         yield from below(report, redaction, show_all, notes)
     if legend and report.judged:
         yield legend_of(report, notes, BASINS_LEGEND)
@@ -61,7 +61,7 @@ def entropy_report(
     notes = Notes()
     yield from heading(report)
     if report.counts.given:
-        yield _entropy_table(report, redaction, width, show_all, notes, bits)
+        yield entropy_table(report, shown(report, show_all), redaction, width, notes, bits)
         yield from below(report, redaction, show_all, notes)
         if legend and report.judged:
             yield legend_of(report, notes, ENTROPY_LEGEND)
@@ -71,9 +71,10 @@ def entropy_report(
         yield regime_report(report.regime, report.given_entropy, legend, bits)
 
 
-def _basins_table(
-    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "Notes", bits: bool
+def basins_table(
+    report: AuditReport, rows: Sequence[TextResult], redaction: Redaction, width: int, notes: Notes, bits: bool
 ) -> Table:
+    """The table of basins with these of the report's results, and the held-out text below them."""
     judged = report.judged
     restarts = int(str(report.run.settings["restarts"]))
     surprise, curve = width >= NO_SURPRISE_BELOW, width >= NO_CURVE_BELOW
@@ -94,7 +95,7 @@ def _basins_table(
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
     room = width - width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
-    for result in shown(report, show_all):
+    for result in rows:
         m = result.basin_measurement
         cells: list[str | Text] = [name_cell(result, redaction, room, notes)]
         if m is None:
@@ -124,9 +125,10 @@ def _returned(measured: LevelMeasurement, restarts: int) -> str:
     return f"{measured.returned}{of}"
 
 
-def _entropy_table(
-    report: AuditReport, redaction: Redaction, width: int, show_all: bool, notes: "Notes", bits: bool
+def entropy_table(
+    report: AuditReport, rows: Sequence[TextResult], redaction: Redaction, width: int, notes: Notes, bits: bool
 ) -> Table:
+    """The table of entropies with these of the report's results, and the held-out text below them."""
     judged = report.judged
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
@@ -143,7 +145,7 @@ def _entropy_table(
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
     room = width - width_of(table, ENTROPY_WIDTHS)
-    for result in shown(report, show_all):
+    for result in rows:
         m = result.entropy
         cells: list[str | Text] = [name_cell(result, redaction, room, notes)]
         if m is None:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from audit_cli.safetext import for_terminal
-from audit_cli.verdicts.keyed_runs import Mark, unpacked
+from audit_cli.verdicts.keyed_runs import Mark, looked_for, unpacked
 from audit_cli.verdicts.lengths import RATIO
 
 FAMILY = "uddm-audit/calibration/"
@@ -37,6 +37,8 @@ SAME = 1e-9
 SHOWN, MOST_NAMED = 60, 20
 # Of a score, which means nothing beyond; of a share, which ends there.
 LARGEST = 1e9
+# Of what cannot be below zero, in nats: how far below rounding takes it.
+ROUNDING = 1e-3
 
 Count = Annotated[int, Meta(ge=0, le=1 << 40)]
 Length = Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
@@ -112,7 +114,9 @@ class Scored:
     @property
     def said(self) -> str:
         """The lengths in words."""
-        return f"over {self.longest}" if self.windows else f"{self.shortest}-{self.longest}"
+        if self.windows:
+            return f"over {self.longest}"
+        return f"{self.shortest}" if self.shortest == self.longest else f"{self.shortest}-{self.longest}"
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,14 @@ class Calibration:
         return encoded(self.facts)
 
     def other_than(self, wanted: MadeFor) -> list[str]:
-        """What was other when the scores were made than is wanted: name, value there, value here."""
+        """What was other when the scores were made than is wanted: name, value there, value here.
+
+        Of another command only the settings that both have.
+        """
         mine, other = _flat(self.facts.made_for), _flat(wanted)
         names = [*other, *(name for name in mine if name not in other)]
+        if mine["command"] != other["command"]:
+            names = [name for name in names if name in mine and name in other]
         found = (
             f"{_brief(name)} ({_brief(mine.get(name))} there, {_brief(other.get(name))} here)"
             for name in names
@@ -238,12 +247,21 @@ def _problems(facts: Facts) -> Iterator[str]:
             yield f"band {band.said}: numbers of texts that are none"
         if not all(abs(value) <= LARGEST for value in (*band.score, *band.entropy, *band.surprise)):
             yield f"band {band.said}: a score is no number"
+        if min((*band.entropy, *band.surprise), default=0.0) < -ROUNDING:
+            yield f"band {band.said}: an entropy or a surprise below zero"
         if not all(0 <= share <= 1 for share in (*band.vanishing_share, *(b for b in band.basin if b is not None))):
             yield f"band {band.said}: a share is none"
+    held = facts.heldout
+    if held.used != facts.texts or held.used + held.skipped + held.duplicates + held.too_short > held.given:
+        yield "counts of held-out texts that do not add up"
     if not math.isfinite(facts.law.contrast):
         yield "the law check is no number"
     if len({(mark.tokens, mark.beginning) for mark in facts.marks}) < len(facts.marks):
         yield "hashes of runs twice"
+    wanted = {(tokens, beginning) for band in facts.bands for tokens, beginning in looked_for(*band.ends)}
+    if not wanted <= {(mark.tokens, mark.beginning) for mark in facts.marks}:
+        # Without them a candidate that is among the texts would be compared with itself.
+        yield "no hashes of runs for a band"
     for mark in facts.marks:
         if len(mark.hashes) != facts.texts:
             yield "hashes of other texts than those that were scored"

@@ -18,8 +18,10 @@ scale, that bound lies where the share of candidates above it exceeds that of re
 mixture this leaves the ordinary texts judged, and memorized ones among them.
 
 *Each alone* (at least 19 references). A text is `shifted` whose nearest reference is farther away (cosine of the
-features) than those of 99 in 100 references from each other. That is a conformal p-value: at most 1 % of innocent texts
-are, with n < 99 references 1 in n + 1. Fewer references could not find anything either, and are `not checkable`.
+features) than those of nearly all references from each other. That is a conformal p-value, and of m candidates those
+are called out that have at most .01 / m, or the smallest that n references allow: an innocent audit calls a text out in
+1 of 100 cases, or in m of n + 1 where the references are fewer. Fewer than 19 could not find anything either, and are
+`not checkable`.
 
 What it cannot tell from another kind: texts of a single document, which share its names and its subject. Against text
 of all kinds they are a selection, with scores of their own, and 24 verses in a row against the whole Bible are called
@@ -99,6 +101,7 @@ class Fairness:
         self._candidates = sorted(candidates, key=lambda text: text.order)
         self._references = sorted(references, key=lambda text: (text.group, text.order))
         self._alike = alike([text.content for text in (*self._candidates, *self._references)])
+        self._distinct = len(set(self._alike[: len(self._candidates)].tolist()))
         self._groups = {
             int(group): _References([self._references[i].content for i in members], self._held_alike[members])
             for group, members in _members(self._references)
@@ -127,7 +130,7 @@ class Fairness:
             held = self._groups.get(group)
             enough = held is not None and len(held) >= NEIGHBOURS_NEEDED
             if held is not None and enough:
-                unlike[members] |= held.unlike(x[members])
+                unlike[members] |= held.unlike(x[members], self._distinct)
             checkable[members] &= enough and group not in self._other_lengths
         return [
             self._shifted(text) if out else Grade(Comparability.COMPARABLE if can else Comparability.NOT_CHECKABLE)
@@ -346,13 +349,14 @@ class _References:
     def __len__(self) -> int:
         return len(self._nearest)
 
-    def unlike(self, x: csr_matrix) -> np.ndarray:
-        """Which texts are farther from all references than nearly all of these from each other."""
+    def unlike(self, x: csr_matrix, candidates: int) -> np.ndarray:
+        """Which texts, of so many candidates, are farther from all references than nearly all of these from each other.
+        Without regard to their number an innocent audit of 50 would call one out in two of five cases."""
         nearest = _rounded((_points(x) @ self._points.T).max(axis=1))
         # References that are as far from the others, ties included.
         as_far = np.searchsorted(self._nearest, nearest, side="right")
         n = len(self)
-        return np.asarray((1 + as_far) / (n + 1) <= max(UNLIKE_P, 1 / (n + 1)))
+        return np.asarray((1 + as_far) / (n + 1) <= max(UNLIKE_P / max(1, candidates), 1 / (n + 1)))
 
     def differs(self, content: Content) -> str:
         """What sets the shape of a text apart from nearly all references; its words, if nothing does."""

@@ -21,6 +21,7 @@ NONE_OF_THIS_LENGTH = "no held-out text is left to compare it with: all are shor
 NO_TWINS = "no copy of it could be made: nothing to redraw, or the model cannot represent the copies"
 LAW_CONTRADICTED = "this score needs the leave-one-out law, which the network does not have"
 CONSTANT = "scores as every other text of this run does, held-out text too: this score tells nothing here"
+FEWER = "does not stand out, but is compared with {:,} others only, and {:,} are asked for"
 TOO_FEW = "stands out among everything it is compared with, which is too few to rule out chance"
 REMEDIES = "try --reference-model, --twins, or --heldout with text of this kind"
 UNLIKE = "unlike the held-out text: {}; " + REMEDIES
@@ -80,7 +81,8 @@ class Kinds:
 @dataclass(frozen=True)
 class Judgements:
     """A judgement a text; `p` is NaN and `references` 0 where there is nothing to compare a text with, and `q` is NaN
-    where a text cannot be judged because of its kind. `constant`: all texts and all references score alike."""
+    where a text cannot be judged because of its kind. `constant`: all texts and all references score alike. Against
+    fewer than `least` others nothing is ruled out."""
 
     recipe: Recipe
     fdr: float
@@ -96,6 +98,7 @@ class Judgements:
     kinds: Kinds | None = None
     judged: bool = True
     constant: bool = False
+    least: int = 0
 
     def __len__(self) -> int:
         return len(self.score)
@@ -137,6 +140,8 @@ class Judgements:
             return (Verdict.MEMORIZED if back else Verdict.FAMILIAR), ""
         if self.above[text] == 0:
             return Verdict.INCONCLUSIVE, TOO_FEW
+        if self.references[text] < self.least:
+            return Verdict.INCONCLUSIVE, FEWER.format(int(self.references[text]), self.least)
         return (Verdict.RECOVERABLE if back else Verdict.NO_EVIDENCE), ""
 
 
@@ -196,6 +201,19 @@ def unjudged(parts: Parts, recipe: Recipe) -> Judgements:
     return Judgements(
         recipe, 0.0, None, "", parts.score[worst], parts.returns[worst], none, none, nan, nan, nan, judged=False
     )
+
+
+def judged_together(judged: Sequence[Judgements]) -> list[Judgements]:
+    """The same judgements, with BH over all their texts at once; those that had no q have none."""
+    every = [np.flatnonzero(~np.isnan(one.q)) for one in judged]
+    together = q_values(np.concatenate([one.p[some] for one, some in zip(judged, every, strict=True)]))
+    out, at = [], 0
+    for one, some in zip(judged, every, strict=True):
+        q = np.full(len(one), np.nan)
+        q[some] = together[at : at + len(some)]
+        out.append(replace(one, q=q))
+        at += len(some)
+    return out
 
 
 def _judgements(

@@ -27,13 +27,15 @@ class Recipe:
     """A named score of what was measured.
 
     `uses_law` says whether it is only sound under the leave-one-out law, `of` makes it, `told` explains it in a line;
-    with a `floor` texts that the model does not know at all score alike, and their equal scores say so.
+    with a `floor` texts that the model does not know at all score alike, and their equal scores say so. One that
+    `asks_reference` needs a second model.
     """
 
     name: str
     uses_law: bool = True
     told: str = ""
     floor: bool = False
+    asks_reference: bool = False
     of: Callable[[Evidence], float] = field(default=lambda _: math.nan, compare=False, repr=False)
 
 
@@ -142,6 +144,7 @@ BASIN_EXCESS = Recipe(
 SURPRISE_DIFFERENCE = Recipe(
     "surprise-difference",
     told="surprise under the reference model - surprise",
+    asks_reference=True,
     of=lambda seen: _or_nan(seen.reference_surprise) - seen.entropy.surprise_mean,
 )
 # Surprise among copies of the text with a slot redrawn: the exposure of a canary.
@@ -183,17 +186,23 @@ ALL = (
     Recipe(
         "ancestral-return",
         uses_law=False,
-        told="the same, ancestral dynamics alone",
+        told="restarts that return, ancestral dynamics alone",
         of=_of_dynamics("ancestral", returned_share),
     ),
-    Recipe("attractor-return", told="the same, attractor dynamics alone", of=_of_dynamics("attractor", returned_share)),
+    Recipe("attractor-return", told="the same, attractor alone", of=_of_dynamics("attractor", returned_share)),
     SURPRISE_DIFFERENCE,
     Recipe(
         "noisy-surprise-difference",
         told="the same under noise",
+        asks_reference=True,
         of=lambda seen: _or_nan(seen.reference_noisy_surprise) - _or_nan(seen.noisy_surprise),
     ),
-    Recipe("votes", told="random subsets that surprise the reference more", of=lambda seen: _or_nan(seen.votes)),
+    Recipe(
+        "votes",
+        told="random subsets that surprise the reference more",
+        asks_reference=True,
+        of=lambda seen: _or_nan(seen.votes),
+    ),
 )
 
 

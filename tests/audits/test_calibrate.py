@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from audit_cli.audits import (  # fmt: skip
@@ -18,6 +19,7 @@ from audit_cli.audits import (  # fmt: skip
 )
 from audit_cli.audits.calibrate import Calibrator
 from audit_cli.audits.calibrated import NONE_LEFT, OTHER_KEY
+from audit_cli.checkpoints.memory import Memory
 from audit_cli.records import Candidate, Comparability, Skipped, Verdict
 from audit_cli.verdicts.calibration import CalibrationError, parsed
 from tests.audits.test_audits import exact_model, ids, texts
@@ -222,7 +224,7 @@ def test_a_stopped_calibration_goes_on(memorizing, cut, tmp_path):
     [
         ([], None, "no held-out text can be measured"),
         ([Skipped(Candidate("h", 1, "h:1"), "not UTF-8")], None, "no held-out text can be measured"),
-        ([Candidate("h", 1, "h:1", "a short text")], (20, 30), "no held-out text is long enough"),
+        ([Candidate("h", 1, "h:1", "a short text")], (20, 30), "no held-out text is long enough.* 12 tokens"),
         ([Candidate("h", 1, "h:1", "a short text")], (500, 600), "no held-out text is long enough"),
     ],
 )
@@ -262,6 +264,14 @@ def test_scores_that_are_no_numbers_are_left_out(memorizing, cut, monkeypatch):
     monkeypatch.setattr("audit_cli.audits.measuring.Filed.score", lambda *_: float("nan"))
     with pytest.raises(ValueError, match="no held-out text has a score"):
         Calibrator(audit, cut.heldout[:5]).made()
+
+
+def test_a_network_that_gives_no_numbers_is_told_before_anything_is_measured(memorizing, cut, monkeypatch):
+    monkeypatch.setattr("audit_cli.probes.law_check._log_ratio", lambda *_: np.full(4, np.nan))
+    watch, model = Counting(), replace(memorizing, memory=Memory())
+    with pytest.raises(FloatingPointError, match="not finite"):
+        calibrated(model, cut.heldout, watch=watch)
+    assert watch.done == {}
 
 
 def test_constant_scores_are_ties_against_every_finding(redaction):

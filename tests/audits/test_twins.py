@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from audit_cli.audits import Comparison, EntropySettings, Journal, Slot, Watch, entropy_audit, report_entropy
-from audit_cli.audits import run as audit_run
+from audit_cli.audits import twin_scores
 from audit_cli.audits import twins as drawing
 from audit_cli.candidates import GivenTexts
 from audit_cli.checkpoints import LoadedModel
@@ -122,7 +122,7 @@ def audited(model, redaction, texts, twins, slot="letters"):
 def test_the_judgement_does_not_depend_on_how_many_twins_are_measured_together(monkeypatch, memorizing, redaction):
     texts = ["and god said let there be light", "the beginning of it all"]
     _, whole, _ = audited(memorizing, redaction, texts, 40)
-    monkeypatch.setattr(audit_run, "TWIN_TOKENS", 64)
+    monkeypatch.setattr(twin_scores, "TWIN_TOKENS", 64)
     _, parted, _ = audited(memorizing, redaction, texts, 40)
     assert parted == whole
     assert [judgement.references for judgement in whole] == [40, 40]

@@ -144,6 +144,7 @@ def test_a_file_that_is_no_calibration_is_a_usage_error(leaked, tmp_path, conten
         (["--lengths", "0-3"], "at least one token"),
         (["--lengths", "many"], "no range of token counts"),
         (["--protocol", "paper", "--levels", ".1"], "--protocol paper has its own"),
+        (["-o", "csv=c.csv"], "a calibration is JSON"),
     ],
 )
 def test_calibrate_refuses_what_does_not_go_together(heldout, tmp_path, options, said):

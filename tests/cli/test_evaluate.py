@@ -2,11 +2,15 @@
 
 import csv
 import json
+import math
+import os
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import audit_cli
@@ -14,6 +18,7 @@ from audit_cli.audits.evaluate import EvaluateSettings, Evaluator
 from audit_cli.candidates import GivenTexts
 from audit_cli.cli import app
 from audit_cli.cli import evaluate as command
+from audit_cli.models.additive import LEVEL_SCALE
 from audit_cli.verdicts.recipes import ALL
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -101,6 +106,8 @@ def test_a_reference_model_adds_its_scores(texts, tmp_path):
         (["--roc", "/nowhere/roc.svg"], "does not exist"),
         (["-o", "a.csv", "-o", "b.csv"], "one table"),
         (["--reference-model", str(EXAMPLES / "realistic")], "another tokenizer"),
+        (["-o", "a.md", "--per-text"], "no summary"),
+        (["-o", "csv=a.svg", "--roc", "a.svg"], "written twice"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_measured(texts, more, message):
@@ -116,12 +123,17 @@ def test_without_matplotlib_a_picture_is_refused(texts, tmp_path, monkeypatch):
 
 
 def test_nothing_to_compare_is_no_success(texts, tmp_path):
-    strange = tmp_path / "strange.txt"
-    strange.write_text("12345 67890\n")
-    done = uddm("evaluate", MEMORIZING, "--members", strange, "--heldout", texts / "heldout.txt")
-    assert done.exit_code == 3 and "no member" in done.stderr
-    done = uddm("evaluate", MEMORIZING, "--members", texts / "members.txt", "--heldout", strange)
-    assert done.exit_code == 3 and "no held-out text" in done.stderr
+    (strange := tmp_path / "strange.txt").write_text("12345 67890\n")
+    (short := tmp_path / "short.txt").write_text("a word or two\n")
+    members = texts / "members.txt"
+    for given, held, reason in (
+        (strange, texts / "heldout.txt", "no member can be measured: '1' is not in the model's vocabulary"),
+        (members, strange, "no held-out text can be measured: all were skipped"),
+        (members, members, "of 6, 6 like a member"),
+        (members, short, "of 1, 1 shorter than every member, the shortest of 2"),
+    ):
+        done = uddm("evaluate", MEMORIZING, "--members", given, "--heldout", held)
+        assert done.exit_code == 3 and reason in done.stderr, done.stderr
 
 
 def test_held_out_text_that_is_a_member_is_left_out(memorizing, redaction):
@@ -138,3 +150,103 @@ def test_programs_get_the_same_numbers(texts, memorizing, tmp_path):
     assert evaluate(texts, "-o", tmp_path / "o.csv").exit_code == 0
     for report, row in zip(found.reports, rows(tmp_path / "o.csv"), strict=True):
         assert report.auc.value == float(row["auc"])
+
+
+def copied(folder, change=lambda weights: None, **config):
+    """The memorizing example in a folder of its own, with other weights or another configuration."""
+    shutil.copytree(MEMORIZING, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+    known = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(known | config))
+    return folder
+
+
+def not_a_number_above(level):
+    """Finite weights whose answers are NaN where more than this share of the tokens is noise."""
+
+    def change(weights):
+        slowest = math.exp(-math.log(10_000) * 47 / 48)
+        weights["time_mlp.0.weight"][0] = 0
+        weights["time_mlp.0.weight"][0, 95] = 1e30
+        weights["time_mlp.0.bias"][0] = -1e30 * math.sin(LEVEL_SCALE * level * slowest)
+        weights["time_mlp.2.weight"][:, 0] = 1e30
+
+    return change
+
+
+def laid_out(**more):
+    return {"max_length": 32, "before": [], "after": [], "pad_id": None, "packed": False} | more
+
+
+def test_answers_that_are_no_numbers_are_no_success(texts, tmp_path):
+    # Basins reach up to a level of .75 and the evidence bound up to .97.
+    late = copied(tmp_path / "late", not_a_number_above(0.9))
+    heldout, members = texts / "heldout.txt", texts / "members.txt"
+    done = uddm("evaluate", late, "--members", members, "--heldout", heldout, "--restarts", "1")
+    assert done.exit_code == 3 and "none of the 6 members could be measured: the network's output" in done.stderr
+    done = evaluate(texts, "--reference-model", copied(tmp_path / "low", not_a_number_above(0.02)))
+    assert done.exit_code == 3 and "under the reference model: the network's output" in done.stderr
+
+
+def test_a_text_without_a_score_is_left_out_and_told(texts, tmp_path, monkeypatch):
+    from audit_cli.probes import membership
+
+    sound = membership.MembershipProbe._nelbo
+
+    def of_some(self, denoiser, tokens, own):
+        out = sound(self, denoiser, tokens, own)
+        out[0] = math.nan
+        return out
+
+    monkeypatch.setattr(membership.MembershipProbe, "_nelbo", of_some)
+    done = evaluate(texts, "-o", tmp_path / "o.csv")
+    assert done.exit_code == 0, done.output
+    counts = json.loads((tmp_path / "o.meta.json").read_text())["counts"]
+    assert counts["skipped"] > 0 and counts["members"] + counts["heldout"] + counts["skipped"] == 20
+    assert "skipped: the network's output is not a number" in done.stderr
+    # The others keep all their scores.
+    assert "elbo" in [row["score"] for row in rows(tmp_path / "o.csv")]
+
+
+def test_texts_that_are_left_out_are_counted_on_both_sides(texts, tmp_path):
+    lines = (texts / "heldout.txt").read_text().splitlines()
+    (held := tmp_path / "held.txt").write_text("\n".join([*lines, lines[0], "12", "3 4"]) + "\n")
+    members = texts / "members.txt"
+    done = uddm("evaluate", MEMORIZING, "--members", members, "--heldout", held, "--restarts", "1")
+    assert done.exit_code == 0 and "(1 duplicates, 2 skipped left out)" in done.stdout
+    assert "2 held-out texts skipped" in done.stderr
+
+
+def test_a_reference_model_is_given_the_same_rows_or_refused(texts, tmp_path):
+    for name, layout in (("padded", laid_out(pad_id=0)), ("framed", laid_out(max_length=30, before=[0], after=[0]))):
+        done = evaluate(texts, "--reference-model", copied(tmp_path / name, layout=layout))
+        assert done.exit_code == 2 and "reference model" in done.stderr, done.output
+    # One that takes longer rows takes these too.
+    short = copied(tmp_path / "short", layout=laid_out(max_length=31))
+    members, heldout = texts / "members.txt", texts / "heldout.txt"
+    command = ["evaluate", short, "--members", members, "--heldout", heldout, "--restarts", "1"]
+    done = uddm(*command, "--reference-model", EXAMPLES / "generalizing")
+    assert done.exit_code == 0 and re.search("votes +[.1]", done.stdout), done.output
+
+
+def test_a_picture_replaces_a_picture_of_ours_and_nothing_else(texts, tmp_path):
+    picture, mine, read = tmp_path / "roc.svg", tmp_path / "mine.svg", tmp_path / "read.svg"
+    assert evaluate(texts, "--roc", picture).exit_code == 0
+    assert evaluate(texts, "--roc", picture).exit_code == 0
+    mine.write_text("<svg>my own drawing</svg>")
+    shutil.copy(picture, read)
+    (tmp_path / "link.svg").symlink_to(picture)
+    (tmp_path / "folder").mkdir()
+    same = tmp_path / "folder" / ".." / "read.svg"
+    for path, more in ((mine, []), (tmp_path / "link.svg", []), (same, ["--members", read, "--input-format", "txt"])):
+        before = path.read_bytes()
+        assert evaluate(texts, "--roc", path, *more).exit_code == 2
+        assert path.read_bytes() == before
+
+
+def test_without_the_cache_nothing_is_remembered(texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert evaluate(texts, "--no-cache").exit_code == 0
+    assert not os.path.lexists(tmp_path / "cache")

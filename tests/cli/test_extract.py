@@ -71,6 +71,7 @@ def test_what_came_back_is_shown_only_where_all_text_is(secrets, tmp_path):
         (["--restarts", "0"], 2, "--restarts"),
         (["--sampler", "entropy-bound"], 2, "entropy-bound"),
         (["--slot", "digits"], 3, "exit 3: 3 of 3 texts"),
+        (["--slot", "digits"], 3, "--slot says what is to be freed"),
         ([*QUICK, "--strict"], 3, "exit 3: 1 of 3 texts"),
         ([*QUICK, "--fail-on", "memorized"], 1, "exit 1"),
         ([*QUICK, "--fail-on", "memorized", "--exit-zero"], 0, ""),

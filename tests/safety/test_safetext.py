@@ -6,6 +6,7 @@ import io
 import re
 import sys
 import unicodedata
+from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from audit_cli.safetext import encodable, for_csv, for_markdown, for_terminal, for_xml
+from audit_cli.safetext import encodable, for_csv, for_markdown, for_sarif, for_terminal, for_uri, for_xml
 
 ANY_TEXT = st.text(st.characters())  # surrogates, controls and unassigned code points included
 HOSTILE = st.text(st.sampled_from("=+-@\t\r\n＝＋－＠ '\"\0;,a1\x1b\x9b\u202e\u2066\ud800\ufeff"))
@@ -189,3 +190,30 @@ def test_encodable_text_is_the_text_with_escapes_for_lone_surrogates_only(text):
     assert safe.encode().decode() == safe
     expected = "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cs" else c for c in text)
     assert safe == expected
+
+
+@given(st.one_of(ANY_TEXT, st.text(st.sampled_from("[](){}\\ a0"))))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_message_of_sarif_has_no_link_and_no_placeholder(text):
+    shown = for_sarif(text)
+    assert shown.isprintable()
+    # Read as the standard says, it is what a terminal shows.
+    assert re.fullmatch(r"(?:[^\\\[\]{}]|\\[\\\[\]]|\{\{|\}\})*", shown)
+    assert re.sub(r"\\([\\\[\]])|(\{|\}){2}", r"\1\2", shown) == for_terminal(text)
+
+
+@given(ANY_TEXT)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_path_in_an_address_comes_back(path):
+    address = for_uri(path)
+    assert re.fullmatch(r"(?:[A-Za-z0-9\-._~/]|%[0-9A-F]{2})*", address)
+    try:
+        data = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = encodable(path).encode()
+    assert unquote_to_bytes(address) == data
+
+
+def test_bytes_of_a_name_that_are_no_utf_8_are_themselves_in_an_address():
+    assert for_uri("caf\udce9/a b:c#d?.txt") == "caf%E9/a%20b%3Ac%23d%3F.txt"
+    assert for_uri("\ud800") == "%5Cud800"

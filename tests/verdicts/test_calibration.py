@@ -43,7 +43,7 @@ def facts(bands=(), texts=2, **changed):
     bands = list(bands) or [band(17, 20), band(10, 12), band(20, 20, True)]
     ids = [[*range(30)], [*range(40, 60)]][:texts]
     marks = [KEYED.mark(ids, tokens, beginning) for b in bands for tokens, beginning in looked_for(*b.ends)]
-    held = HeldFacts(3, 0, 1, 0, 2, "c" * 64)
+    held = HeldFacts(texts + 1, 0, 1, 0, texts, "c" * 64)
     law = LawFacts("leave-one-out", "confirmed", 0.01)
     unique = list({(m.tokens, m.beginning): m for m in marks}.values())
     made = Facts(SCHEMA, "0.1.0", WANTED, "a model", "cpu", law, held, KEYED.check, texts, bands, unique)
@@ -126,6 +126,8 @@ def test_what_is_not_even_an_object_is_told_so(content):
         ("vanishing_share", [0.0, 1e300]),
         ("basin", [-0.1, None]),
         ("surprise", [0.0, 1e300]),
+        ("surprise", [0.0, -0.5]),
+        ("entropy", [-0.5, 0.0]),
         ("returned", [[8], [8]]),
     ],
 )
@@ -133,6 +135,22 @@ def test_parts_that_do_not_fit_are_refused(part, value):
     broken = document()
     broken["bands"][0][part] = value
     assert "damaged" in refused(broken)
+
+
+@pytest.mark.parametrize(("part", "value"), [("used", 1), ("used", 3), ("skipped", 9), ("given", 0)])
+def test_counts_that_do_not_add_up_are_refused(part, value):
+    broken = document()
+    broken["heldout"][part] = value
+    assert "do not add up" in refused(broken)
+
+
+def test_without_the_hashes_that_find_candidates_among_the_texts_it_is_damaged():
+    for kept in ([], document()["marks"][1:]):
+        assert "no hashes of runs" in refused(document(marks=kept))
+
+
+def test_a_band_of_one_length_is_told_as_one():
+    assert [one.said for one in (band(20, 20), band(17, 20), band(20, 20, True))] == ["20", "17-20", "over 20"]
 
 
 def test_scores_beyond_all_numbers_are_refused():
@@ -219,6 +237,14 @@ def test_anything_in_the_place_of_a_part_is_refused_or_harmless(name, value, ins
 )
 def test_what_was_made_for_something_else_names_what_differs(changed, said):
     assert Calibration.of(facts()).other_than(replace(WANTED, **changed)) == [said]
+
+
+def test_of_another_command_only_what_both_have_is_named():
+    wanted = replace(WANTED, command="entropy", settings={"t": 1e-5, "seed": 1})
+    assert Calibration.of(facts()).other_than(wanted) == [
+        "command (basins there, entropy here)",
+        "seed (0 there, 1 here)",
+    ]
 
 
 def test_settings_that_differ_by_rounding_or_by_how_json_keeps_them_are_the_same():

@@ -1,0 +1,6 @@
+"""The audit for programs: a model, the probes, the gate; no files, console or environment."""
+
+from audit_cli.api.gate import check
+from audit_cli.api.measures import basins, calibrate, entropy, evaluate, extract, load
+
+__all__ = ["basins", "calibrate", "check", "entropy", "evaluate", "extract", "load"]

@@ -1,0 +1,359 @@
+"""The policy of a gate: a TOML file of its own, or `[tool.uddm-audit]` in a pyproject."""
+
+import difflib
+import glob
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from audit_cli.statistics.conformal import references_needed
+from audit_cli.verdicts import gate
+
+TABLE = "uddm-audit"
+MOST_BYTES, MOST_FILES = 1 << 20, 10_000
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+Names = str | list[str]
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+
+
+class PolicyError(Exception):
+    """A policy that cannot be followed; the message names the file, the key and the reason."""
+
+
+class _Table(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, frozen=True):
+    """A table of a policy; its keys are the fields with hyphens."""
+
+
+class Measure(_Table, frozen=True):
+    """How texts are measured. What is left out is the command's default, or the model's family's."""
+
+    probe: Literal["basins", "entropy"] = "basins"
+    recipe: str | UnsetType = UNSET
+    levels: Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1)] | UnsetType = UNSET
+    restarts: Positive | UnsetType = UNSET
+    steps: Positive | UnsetType = UNSET
+    sampler: str | UnsetType = UNSET
+    pattern: Literal["uniform", "span", "prefix"] | UnsetType = UNSET
+    t: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    draws: Count | UnsetType = UNSET
+
+
+class RegimeLimits(_Table, frozen=True):
+    """Limits to what the model writes by itself, over so many of its own `samples`."""
+
+    samples: Annotated[int, Meta(ge=8, le=100_000)] = 256
+    max_vanishing_share: Share | UnsetType = UNSET
+    min_entropy_share: Share | UnsetType = UNSET
+    min_distinct_share: Share | UnsetType = UNSET
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        asked = {
+            gate.VANISHING: self.max_vanishing_share,
+            gate.ENTROPY_SHARE: self.min_entropy_share,
+            gate.DISTINCT: self.min_distinct_share,
+        }
+        return {name: float(bound) for name, bound in asked.items() if not isinstance(bound, UnsetType)}
+
+
+class CandidateSet(_Table, frozen=True):
+    """Texts that may be stored, and what they are compared with; paths and globs count from the policy's folder."""
+
+    candidates: Names
+    heldout: Names = ()  # type: ignore[assignment]
+    calibration: str = ""
+    twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    slot: str = ""
+    input_format: str = ""
+    text_column: str = ""
+
+
+class _Policy(_Table, frozen=True):
+    """The whole file, its sets unread."""
+
+    fdr: Annotated[float, Meta(ge=0.0001, le=0.5)] = 0.01
+    fail_on: Literal["memorized", "familiar", "recoverable"] = "memorized"
+    min_references: Count | UnsetType = UNSET
+    max_skipped: Count = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    baseline: str = ""
+    reference_model: str = ""
+    measure: dict[str, Any] = {}
+    regime: dict[str, Any] | UnsetType = UNSET
+    sets: dict[str, Any] = {}
+
+
+class ReadSet(msgspec.Struct, frozen=True):
+    """A set whose files are found; `line` is where it begins in the policy, 0 without one."""
+
+    name: str
+    files: tuple[Path, ...]
+    heldout: tuple[Path, ...] = ()
+    calibration: Path | None = None
+    twins: int = 0
+    slot: str = ""
+    input_format: str | None = None
+    text_column: str | None = None
+    line: int = 0
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A policy in force. `path` is None where the command line is all there is."""
+
+    path: Path | None = None
+    fdr: float = 0.01
+    fail_on: str = "memorized"
+    min_references: int | None = None
+    max_skipped: int = 0
+    seed: int = 0
+    baseline: Path | None = None
+    reference_model: Path | None = None
+    measure: Measure = Measure()
+    regime: RegimeLimits | None = None
+    sets: tuple[ReadSet, ...] = ()
+
+    @property
+    def least_references(self) -> int:
+        """Texts that are compared with fewer cannot be judged: by default with so few that nothing can be found."""
+        return references_needed(1, 1, self.fdr) if self.min_references is None else self.min_references
+
+    def plain(self) -> dict[str, Any]:
+        """What is in force, as JSON and TOML have it; what depends on the model is left out."""
+        measure = msgspec.to_builtins(self.measure)
+        return {
+            "fdr": self.fdr,
+            "fail-on": self.fail_on,
+            "min-references": self.least_references,
+            "max-skipped": self.max_skipped,
+            "seed": self.seed,
+            **({"baseline": str(self.baseline)} if self.baseline else {}),
+            **({"reference-model": str(self.reference_model)} if self.reference_model else {}),
+            "measure": measure,
+            **({"regime": msgspec.to_builtins(self.regime)} if self.regime else {}),
+            "sets": {one.name: _plain_set(one) for one in self.sets},
+        }
+
+    def toml(self) -> str:
+        """What is in force, as a policy of its own."""
+        return "\n".join(_toml(self.plain())) + "\n"
+
+
+def read(path: Path, allow_outside: bool = False) -> Policy:
+    """The policy in a file. Its paths stay within its folder unless `allow_outside`.
+
+    Raises PolicyError on what is no policy: the file, the key and the reason, and the nearest key to one that is not
+    known.
+    """
+    content = _content(path)
+    data: Any
+    try:
+        data = tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PolicyError(f"{path}: no TOML: {error or 'nested too deeply'}") from None
+    if path.name == "pyproject.toml" or "tool" in data:
+        found = data.get("tool")
+        data = found.get(TABLE) if isinstance(found, dict) else None
+        if not isinstance(data, dict):
+            raise PolicyError(f"{path}: has no [tool.{TABLE}]")
+    whole = _converted(path, "", data, _Policy)
+    found_regime = None if whole.regime is UNSET else _converted(path, "regime", whole.regime, RegimeLimits)
+    if found_regime is not None and not found_regime.limits():
+        raise PolicyError(f"{path}: regime: sets no limit: {', '.join(_keys(RegimeLimits)[1:])}")
+    where = _Folder(path, allow_outside)
+    lines = _lines(content)
+    return Policy(
+        path=path,
+        fdr=whole.fdr,
+        fail_on=whole.fail_on,
+        min_references=None if isinstance(whole.min_references, UnsetType) else whole.min_references,
+        max_skipped=whole.max_skipped,
+        seed=whole.seed,
+        baseline=where.one("baseline", whole.baseline),
+        reference_model=where.one("reference-model", whole.reference_model),
+        measure=_converted(path, "measure", whole.measure, Measure),
+        regime=found_regime,
+        sets=tuple(_set(where, name, given, lines.get(name, 1)) for name, given in whole.sets.items()),
+    )
+
+
+def has_policy(path: Path) -> bool:
+    """Whether there is a pyproject with a policy."""
+    try:
+        return path.is_file() and f"tool.{TABLE}" in _content(path)
+    except PolicyError:
+        return False
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise PolicyError(f"{path}: larger than a policy may be ({MOST_BYTES:,} bytes)")
+        return content.decode()
+    except UnicodeDecodeError:
+        raise PolicyError(f"{path}: no TOML: it is not UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _converted(path: Path, table: str, data: Any, kind: type[Asked]) -> Asked:
+    """A table as its kind."""
+    at = f"{path}: {table}: " if table else f"{path}: "
+    if not isinstance(data, dict):
+        raise PolicyError(f"{at}must be a table")
+    known = _keys(kind)
+    for key in data:
+        if key not in known:
+            raise PolicyError(f"{at}unknown key {key!r}{nearest(key, known)}")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).partition(" - at `$")
+        key = place.strip("`").lstrip(".").replace("[...]", "")
+        said = said.replace("`", "").replace("object", "table").replace("array", "list")
+        raise PolicyError(f"{at}{f'{key}: ' if key else ''}{said[0].lower()}{said[1:]}{_choices(kind, key)}") from None
+
+
+def _choices(kind: type[msgspec.Struct], key: str) -> str:
+    """What a key that takes one of some words takes."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    words = [word for part in (types.get(key), *get_args(types.get(key))) for word in get_args(part)]
+    return f"; known: {', '.join(words)}" if words and all(isinstance(word, str) for word in words) else ""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The word among the known ones that was meant, perhaps, and all of them."""
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+
+
+def _keys(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _set(where: "_Folder", name: str, given: Any, line: int) -> ReadSet:
+    table = f"sets.{name}"
+    if not name.strip():
+        raise PolicyError(f"{where.policy}: a set without a name")
+    asked = _converted(where.policy, table, given, CandidateSet)
+    compared = [key for key in ("heldout", "calibration", "twins") if getattr(asked, key)]
+    if len(compared) > 1:
+        raise PolicyError(f"{where.policy}: {table}: {' and '.join(compared)} are a comparison each: give one")
+    if asked.slot and not asked.twins:
+        raise PolicyError(f"{where.policy}: {table}: slot says what twins redraw, and there are none")
+    return ReadSet(
+        name=name,
+        files=where.every(f"{table}: candidates", asked.candidates),
+        heldout=where.every(f"{table}: heldout", asked.heldout) if asked.heldout else (),
+        calibration=where.one(f"{table}: calibration", asked.calibration),
+        twins=asked.twins,
+        slot=asked.slot,
+        input_format=asked.input_format or None,
+        text_column=asked.text_column or None,
+        line=line,
+    )
+
+
+class _Folder:
+    """The folder that a policy's paths count from, and may not leave unless that is allowed."""
+
+    def __init__(self, policy: Path, allow_outside: bool) -> None:
+        self.policy, self._allow_outside = policy, allow_outside
+
+    def one(self, key: str, name: str) -> Path | None:
+        """The path of that name, None for an empty one."""
+        return self._within(key, name, self.policy.parent / name) if name else None
+
+    def every(self, key: str, names: Names) -> tuple[Path, ...]:
+        """The files that names and globs stand for, each once, those of a glob in order."""
+        found: dict[Path, None] = {}
+        for name in [names] if isinstance(names, str) else names:
+            if not name:
+                raise PolicyError(f"{self.policy}: {key}: an empty name")
+            for path in self._matches(key, name):
+                found[self._within(key, name, path)] = None
+                if len(found) > MOST_FILES:
+                    raise PolicyError(f"{self.policy}: {key}: {name!r} matches more than {MOST_FILES:,} files")
+            if not found:
+                raise PolicyError(f"{self.policy}: {key}: {name!r} matches no file")
+        if not found:
+            raise PolicyError(f"{self.policy}: {key}: names no file")
+        return tuple(found)
+
+    def _matches(self, key: str, name: str) -> Iterator[Path]:
+        if not glob.has_magic(name) or "\0" in name:
+            yield self.policy.parent / name
+            return
+        if Path(name).is_absolute():
+            raise PolicyError(f"{self.policy}: {key}: {name!r}: a glob counts from the policy's folder")
+        yield from (path for path in sorted(self.policy.parent.glob(name)) if not path.is_dir())
+
+    def _within(self, key: str, name: str, path: Path) -> Path:
+        try:
+            home, there = self.policy.parent.resolve(), path.resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise PolicyError(f"{self.policy}: {key}: {name!r}: {error}") from None
+        if not self._allow_outside and not there.is_relative_to(home):
+            raise PolicyError(f"{self.policy}: {key}: {name!r} leaves the policy's folder (--allow-outside allows it)")
+        return path
+
+
+def _lines(content: str) -> dict[str, int]:
+    """The line at which each set's table begins, where it has a header of its own."""
+    found: dict[str, int] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.lstrip().startswith("["):
+            continue
+        try:
+            header = tomllib.loads(line)
+        except (tomllib.TOMLDecodeError, RecursionError):
+            continue
+        header = header.get("tool", {}).get(TABLE, header) if isinstance(header.get("tool", {}), dict) else {}
+        sets = header.get("sets") if isinstance(header, dict) else None
+        for name in sets if isinstance(sets, dict) else ():
+            found.setdefault(name, number)
+    return found
+
+
+def _plain_set(one: ReadSet) -> dict[str, Any]:
+    return {
+        "candidates": [str(path) for path in one.files],
+        **({"heldout": [str(path) for path in one.heldout]} if one.heldout else {}),
+        **({"calibration": str(one.calibration)} if one.calibration else {}),
+        **({"twins": one.twins, "slot": one.slot or "digits"} if one.twins else {}),
+        **({"input-format": one.input_format} if one.input_format else {}),
+        **({"text-column": one.text_column} if one.text_column else {}),
+    }
+
+
+def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """A table as lines of TOML, its own tables last."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    if path and (plain or len(plain) == len(table)):
+        yield ""
+        yield f"[{'.'.join(key if _bare(key) else _toml_value(key) for key in path)}]"
+    for key, value in plain.items():
+        yield f"{key} = {_toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _toml(value, (*path, key))
+
+
+def _bare(key: str) -> bool:
+    return key.isascii() and bool(key) and all(c.isalnum() or c in "-_" for c in key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # JSON's strings are TOML's, but for a character that has to be escaped there.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
