@@ -1,6 +1,7 @@
 """What the functions of the API have in common: types, checks, settings."""
 
 import secrets
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -62,7 +63,11 @@ class AsWarnings(Watch):
 
     def warn(self, message: str) -> None:
         """See `Watch`."""
-        warnings.warn(message, UserWarning, stacklevel=2)
+        frame, level = sys._getframe(1), 2
+        while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("audit_cli."):
+            frame, level = frame.f_back, level + 1
+        # The line that is shown is the caller's, not one of ours.
+        warnings.warn(message, UserWarning, stacklevel=level)
 
 
 class Kept:

@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audit_cli.audits import Comparison, EntropySettings, Journal, Slot, Watch, entropy_audit, report_entropy
-from audit_cli.audits import twin_scores
+from audit_cli.audits import (
+    Comparison,
+    EntropySettings,
+    Journal,
+    Slot,
+    Watch,
+    entropy_audit,
+    report_entropy,
+    twin_scores,
+)
 from audit_cli.audits import twins as drawing
 from audit_cli.candidates import GivenTexts
 from audit_cli.checkpoints import LoadedModel
