@@ -94,7 +94,10 @@ def test_a_message_says_what_is_known_and_nothing_of_the_text():
     assert result["message"]["text"] == (
         f"secrets: my \\[id\\](http://x) {{{{0}}}} is memorized (q .004, 1,999 references, fingerprint {fingerprint})."
     )
-    assert result["partialFingerprints"] == {"uddmAuditFingerprint/v1": fingerprint}
+    assert result["partialFingerprints"] == {
+        "uddmAuditFingerprint/v1": fingerprint,
+        "primaryLocationLineHash": f"{fingerprint}:1",
+    }
     (result,) = results_of(judged(Verdict.MEMORIZED, "a", 1, NONE, failing=True))
     assert "partialFingerprints" not in result
 
@@ -119,8 +122,18 @@ def test_a_result_stands_in_the_policy_or_where_its_text_does():
 
 
 @pytest.mark.parametrize("source", ["", "-", "stdin", "https://host/a.txt", "../a.txt", "/", ".", "a\0b"])
-def test_what_is_no_path_of_the_working_folder_has_no_physical_location(source):
-    assert where(source) == {"logicalLocations": [{"name": "my id", "fullyQualifiedName": "secrets/my id"}]}
+def test_what_is_no_path_of_the_working_folder_stands_in_the_model(source):
+    """Code scanning refuses a whole file for one result without a place."""
+    name = gate([of_set(results=())]).model.name
+    assert where(source) == {
+        "physicalLocation": {"artifactLocation": {"uri": artifact_uri(name)}, "region": {"startLine": 1}},
+        "logicalLocations": [{"name": "my id", "fullyQualifiedName": "secrets/my id"}],
+    }
+
+
+def test_a_source_is_found_by_the_path_that_was_given():
+    found = where("a.txt", paths={"a.txt": "data/leaked/a.txt"})
+    assert found["physicalLocation"]["artifactLocation"] == {"uri": "data/leaked/a.txt"}
 
 
 def test_an_absolute_path_becomes_relative_to_the_working_folder(tmp_path, monkeypatch):
