@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +68,14 @@ def check(
     require(fail_on in FAILING, f"fail_on is {', '.join(FAILING)}, not {fail_on!r}")
     require(probe in ("basins", "entropy"), f"probe is basins or entropy, not {probe!r}")
     require(probe == "basins" or fail_on != "memorized", "entropy names no text memorized: fail_on another verdict")
-    require(max_skipped >= 0, f"max_skipped must be at least 0, not {max_skipped}")
+    whole = {"max_skipped": max_skipped, "min_references": min_references, "twins": twins}
+    for name, value in (whole | {"restarts": restarts, "steps": steps}).items():
+        # A NaN is less than nothing, and would let everything pass.
+        fine = value is None or (isinstance(value, Integral) and not isinstance(value, bool))
+        require(fine, f"{name} must be a whole number, not {value!r}")
+    for name, value in whole.items():
+        require(value is None or value >= 0, f"{name} must be at least 0, not {value}")
+    require(today is None or type(today) is date, f"today is a date, not {today!r}")
     require(
         recipe is None or not (twins or reference_model), "twins and reference_model compare by a score of their own"
     )
@@ -79,6 +87,7 @@ def check(
     comparison = comparison_of(model, heldout, twins, slot, reference_model, calibration)
     given = texts if isinstance(texts, Mapping) else {"candidates": texts}
     require(bool(given), "no set of texts")
+    require(all(isinstance(name, str) and name for name in given), "a set's name is a string that is not empty")
     sets = [CheckedSet(name, read_again(checked(some)), comparison) for name, some in given.items()]
     accepted = baseline if isinstance(baseline, Baseline | None) else read(Path(baseline))
     rules = Rules(

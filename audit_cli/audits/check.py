@@ -252,10 +252,17 @@ class Check:
         for one in sets:
             if not one.report.counts.given:
                 yield Reason(UNAUDITABLE, f"{one.name}: {NO_CANDIDATES}")
-        given, skipped = (sum(getattr(one.report.counts, name) for one in sets) for name in ("given", "skipped"))
-        if not self.over and (skipped > self.rules.most_skipped or (given and skipped == given)):
-            allowed = f", and {self.rules.most_skipped:,} may be (max-skipped)" if skipped < given else ""
-            yield Reason(UNAUDITABLE, f"{_texts(skipped)} skipped{allowed}")
+        skipped = sum(one.report.counts.skipped for one in sets)
+        if not self.over and skipped > self.rules.most_skipped:
+            yield Reason(
+                UNAUDITABLE, f"{_texts(skipped)} skipped, and {self.rules.most_skipped:,} may be (max-skipped)"
+            )
+        elif not self.over:
+            # However many may be skipped, a set of which nothing was looked at has not passed.
+            for one in sets:
+                counts = one.report.counts
+                if counts.given and counts.skipped == counts.given:
+                    yield Reason(UNAUDITABLE, f"{one.name}: all texts are skipped")
         if self.rules.limits and own.regime is None and not self.over:
             yield Reason(UNAUDITABLE, "nothing could be measured of what the model writes by itself")
         if unjudged := sum(dict(one.report.counts.verdicts).get(Verdict.INCONCLUSIVE, 0) for one in sets):

@@ -80,7 +80,7 @@ class Journal:
         self._key = hmac.new(key, b"journal", hashlib.sha256).digest()
         self._set = 0
         # Shared with the journals of other sets.
-        self._state = {"kept": False}
+        self._state = {"kept": False, "finished": False}
         with self._told():
             self._db = self._opened()
             if restart and path is not None:
@@ -197,7 +197,8 @@ class Journal:
 
     def key(self, kind: str, numbers: Iterable[int]) -> bytes:
         """The keyed hash of some tokens for measurements of a kind."""
-        return hmac.new(self._key, kind.encode() + array("q", numbers).tobytes(), hashlib.sha256).digest()[:16]
+        message = kind.encode("utf-8", "surrogatepass") + array("q", numbers).tobytes()
+        return hmac.new(self._key, message, hashlib.sha256).digest()[:16]
 
     def row_key(self, kind: str, row: Row) -> bytes:
         """The keyed hash of a row: its tokens, and which of them are layout."""
@@ -314,13 +315,20 @@ class Journal:
         if not self._state["kept"] and self.path is not None:
             self.path.unlink(missing_ok=True)
 
+    @property
+    def finished(self) -> bool:
+        """Whether `finish` was called."""
+        return self._state["finished"]
+
     def finish(self) -> None:
         """Remove the file: its results are written elsewhere. Until it is closed it can be read all the same."""
-        self._state["kept"] = False
+        self._state |= {"kept": False, "finished": True}
         if self.path is not None:
-            # Where open files cannot be removed, closing does.
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+            # SQLite's own first: alone, what is left of a program that ends here would be taken for a stranger's. Where
+            # open files cannot be removed, closing does.
+            for path in (self.path.with_name(f"{self.path.name}-journal"), self.path):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

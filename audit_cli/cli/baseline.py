@@ -47,6 +47,8 @@ def add(
 
     if not reason.strip():
         session.fail("--reason: say why the findings may pass", session.USAGE)
+    reason = baselines.words(reason, "--reason")
+    who = baselines.words(author if author is not None else _login(), "--author")
     if expires is not None and baselines.parsed_date(expires, "--expires") < today():
         session.fail(f"--expires {expires}: is over already", session.USAGE)
     baseline_output(file, [report])
@@ -62,13 +64,13 @@ def add(
     if not chosen:
         session.note(f"{report}: nothing failed, so there is nothing to accept; {file} stays as it is")
         return
-    who = author if author is not None else _login()
     added = [
         Known(one, *found.verdicts[one], found.empty.settings_id, reason, who, today().isoformat(), expires or "")
         for one in chosen
     ]
-    write_file(file, before.with_added(added).encoded())
-    session.note(f"{file}: {len(added):,} accepted, {len(before.with_added(added).findings):,} in all")
+    after = before.with_added(added)
+    write_file(file, after.encoded())
+    session.note(f"{file}: {len(added):,} accepted, {len(after.findings):,} in all")
 
 
 @app.command("list")
@@ -110,7 +112,8 @@ def prune(
     if report is not None:
         found = baselines.read_report(report)
         before.check(str(file), found.empty.key, found.empty.settings, found.empty.settings_id)
-        kept = [one for one in kept if one in found.verdicts]
+        # Of what was not measured nobody knows whether it is found.
+        kept = [one for one in kept if one in found.verdicts or one in found.skipped]
     gone = len(before.findings) - over - len(kept)
     if len(kept) < len(before.findings):
         write_file(file, before.only(kept).encoded())

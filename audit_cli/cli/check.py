@@ -151,7 +151,9 @@ def command(
     uddm-audit check MODEL --policy audit.toml -o sarif=audit.sarif -o junit=audit.xml
     """
     asked = dict(locals())
-    usage.check_comparison(heldout, twins, slot, reference_model, None, restart, output, calibration)
+    # The sets of a policy have comparisons of their own.
+    beside = reference_model if files or policy is None else None
+    usage.check_comparison(heldout, twins, slot, beside, None, restart, output, calibration)
     usage.check_recipe(recipe, twins, reference_model)
     usage.check_standard_input(files or [], heldout)
     if policy is None and not files and PYPROJECT.is_file():
@@ -167,6 +169,7 @@ def command(
     if not files and (heldout or calibration or twins):
         session.fail("--heldout, --calibration and --twins say what FILE is compared with: give FILE", session.USAGE)
 
-    from audit_cli.cli import gating
+    with session.loading():
+        from audit_cli.cli import gating
 
     gating.check(policy, asked)

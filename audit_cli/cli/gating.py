@@ -194,5 +194,5 @@ def _finish(request: Request, report: GateReport, shown: Redaction, journal: Jou
     if report.exit_code:
         deciding = next(reason for reason in report.reasons if reason.code == report.exit_code)
         session.note(f"exit {report.exit_code}: {deciding.message}")
-    if gate.over and journal.path is not None:
+    if gate.over and journal.path is not None and journal.count():
         session.note(f"what was measured is kept in {journal.path}: the same command goes on")

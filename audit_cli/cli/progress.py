@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from audit_cli.audits import Watch
+from audit_cli.cli import session
+from audit_cli.safetext import for_terminal
 
 
 class ProgressWatch(Watch):
@@ -26,7 +27,7 @@ class ProgressWatch(Watch):
         self.progress.advance(self.task, evaluations)
 
     def warn(self, message: str) -> None:
-        self.progress.console.print(Text(f"note: {message}", style="yellow"))
+        self.progress.console.print(Text(f"note: {for_terminal(message)}", style="yellow"))
 
 
 @contextmanager
@@ -42,7 +43,7 @@ class Notes(Watch):
     """No progress, and warnings as lines on stderr."""
 
     def warn(self, message: str) -> None:
-        typer.echo(f"note: {message}", err=True)
+        session.note(f"note: {message}")
 
 
 @contextmanager

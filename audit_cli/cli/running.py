@@ -247,6 +247,8 @@ def journal_of(request: Request, shown: Redaction) -> Iterator[Journal]:
         if path is None:
             session.fail("stopped; nothing was written: with -o FILE a run can go on where it was stopped", code)
         kept = journal.count()
+        if journal.finished:
+            session.fail("stopped; everything that was asked for is written", code)
         if not kept:
             session.fail("stopped before anything was measured; the same command starts over", code)
         session.fail(f"stopped; {kept:,} measurements are kept in {path}: give the same command again to go on", code)

@@ -39,6 +39,26 @@ def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
 
 
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """While libraries are loaded inside, a stop ends the program at once: what they have in C++ aborts on an exception
+    that it does not expect."""
+
+    def stop(number: int, _frame: object) -> None:
+        note("uddm-audit: stopped before anything was measured; give the same command again")
+        os._exit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+
+    before = {}
+    # Only a program's main thread may.
+    with contextlib.suppress(ValueError):
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose errors become one message and an exit code; the traceback shows with -vv."""
 

@@ -6,6 +6,7 @@ made under, and for no others.
 
 import datetime
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from audit_cli.records import Known, Verdict
+from audit_cli.records import Known, Status, Verdict
+from audit_cli.safetext import encodable
+from audit_cli.verdicts.regular import content_of, why
 
 FAMILY = "uddm-audit/baseline/"
 VERSION = 1
@@ -26,9 +29,16 @@ MOST_BYTES, MOST_REPORT_BYTES = 64 << 20, 1 << 30
 # Of the more certain to the less: what a person has accepted as less is not accepted as more.
 STRENGTH = (Verdict.RECOVERABLE, Verdict.FAMILIAR, Verdict.MEMORIZED)
 
-Words = Annotated[str, Meta(max_length=1 << 12)]
-Fingerprint = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
-Date = Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+MOST_WORDS = 1 << 12
+# Characters of a word of the file in a message.
+SHOWN = 60
+DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+Words = Annotated[str, Meta(max_length=MOST_WORDS)]
+Fingerprint = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+Date = Annotated[str, Meta(pattern=rf"\A({DAY})?\Z")]
+# What settings are made of, as `check` writes them.
+Setting = Words | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | float | bool | None
+Settings = dict[Words, Setting | list[Setting]]
 
 
 class BaselineError(Exception):
@@ -49,7 +59,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     schema: str
     key: Words
-    settings: dict[str, Any]
+    settings: Settings
     settings_id: Words
     findings: list[_Entry]
 
@@ -60,12 +70,12 @@ class Baseline:
     findings were made under, `settings_id` their hash."""
 
     key: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     settings_id: str
     findings: Mapping[str, Known] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
-        """The file, findings in the order of their fingerprints."""
+        """The file, findings in the order of their fingerprints. Raises BaselineError if it would be too large."""
         facts = {
             "schema": SCHEMA,
             "key": self.key,
@@ -73,9 +83,12 @@ class Baseline:
             "settings_id": self.settings_id,
             "findings": [asdict(self.findings[fingerprint]) for fingerprint in sorted(self.findings)],
         }
-        return (json.dumps(facts, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+        content = (json.dumps(facts, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+        if len(content) > MOST_BYTES:
+            raise BaselineError(f"{len(self.findings):,} findings are more than a baseline holds")
+        return content
 
-    def check(self, path: str, key: str, settings: dict[str, Any], settings_id: str) -> None:
+    def check(self, path: str, key: str, settings: Mapping[str, Any], settings_id: str) -> None:
         """Raise BaselineError unless it speaks for these."""
         again = "accept the findings anew with `uddm-audit baseline add`"
         if self.key != key:
@@ -86,7 +99,9 @@ class Baseline:
         changed = sorted(k for k in self.settings.keys() | settings.keys() if self.settings.get(k) != settings.get(k))
         others = sum(known.settings != settings_id for known in self.findings.values())
         if changed or self.settings_id != settings_id or others:
-            told = ", ".join(f"{k} (was {self.settings.get(k)!r}, now {settings.get(k)!r})" for k in changed[:3])
+            told = ", ".join(
+                f"{k[:SHOWN]} (was {_brief(self.settings.get(k))}, now {_brief(settings.get(k))})" for k in changed[:3]
+            )
             raise BaselineError(f"{path}: made under other settings{f': {told}' if told else ''}; {again}")
 
     def of(self, fingerprint: str, verdict: Verdict) -> Known | None:
@@ -115,7 +130,7 @@ def read(path: Path) -> Baseline:
     for number, entry in enumerate(found.findings, start=1):
         at = f"{path}: finding {number}"
         if entry.verdict not in map(str, STRENGTH):
-            raise BaselineError(f"{at}: {entry.verdict!r} is no finding; known: {', '.join(STRENGTH)}")
+            raise BaselineError(f"{at}: {_brief(entry.verdict)} is no finding; known: {', '.join(STRENGTH)}")
         for day in filter(None, (entry.added, entry.expires)):
             parsed_date(day, at)
         if entry.fingerprint in findings:
@@ -128,18 +143,33 @@ def read(path: Path) -> Baseline:
 def parsed_date(text: str, at: str) -> datetime.date:
     """A day as 2027-06-30. Raises BaselineError, beginning with `at`."""
     try:
+        # A date of ISO 8601 has more forms than the file takes.
+        if not re.fullmatch(DAY, text):
+            raise ValueError
         return datetime.date.fromisoformat(text)
     except ValueError:
-        raise BaselineError(f"{at}: {text!r} is no day such as 2027-06-30") from None
+        raise BaselineError(f"{at}: {_brief(text)} is no day such as 2027-06-30") from None
+
+
+def words(text: str, at: str) -> str:
+    """Words of a person as the file takes them. Raises BaselineError, beginning with `at`, on too many."""
+    if len(text := encodable(text)) > MOST_WORDS:
+        raise BaselineError(f"{at}: more than {MOST_WORDS:,} characters")
+    return text
+
+
+def _brief(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"
 
 
 class _Accepting(msgspec.Struct, frozen=True):
-    id: str
-    settings: dict[str, Any]
+    id: Words
+    settings: Settings
 
 
 class _Result(msgspec.Struct, frozen=True):
-    fingerprint: str | None = None
+    fingerprint: Annotated[str, Meta(pattern=r"\A([0-9a-f]{16})?\Z")] | None = None
     verdict: str | None = None
     score: float | None = None
     failing: bool = False
@@ -149,17 +179,19 @@ class _Result(msgspec.Struct, frozen=True):
 class _Report(msgspec.Struct, frozen=True):
     schema: str
     accepting: _Accepting
-    fingerprint_key: str
+    fingerprint_key: Words
     results: list[_Result]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a report of `check` says that a baseline is made of: `verdicts` and `failing` by fingerprint."""
+    """What a report of `check` says that a baseline is made of: `verdicts` and `failing` by fingerprint, and the
+    fingerprints of texts that were `skipped`, of which it says nothing."""
 
     empty: Baseline
     verdicts: Mapping[str, tuple[Verdict, float]]
     failing: frozenset[str]
+    skipped: frozenset[str] = frozenset()
 
 
 def read_report(path: Path) -> Found:
@@ -178,16 +210,16 @@ def read_report(path: Path) -> Found:
             verdicts[result.fingerprint] = verdict, float(result.score or 0.0)
         failing |= {result.fingerprint} if result.failing else set()
     empty = Baseline(report.fingerprint_key, report.accepting.settings, report.accepting.id)
-    return Found(empty, verdicts, frozenset(failing))
+    skipped = frozenset(result.fingerprint for result in report.results if result.status == Status.SKIPPED)
+    return Found(empty, verdicts, frozenset(failing), skipped - {None, ""})
 
 
 def _decoded(path: Path, most: int, kind: Any, schema: str, family: str) -> Any:
     """A JSON file of ours as its kind."""
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
+        content = content_of(path, most)
     except (OSError, ValueError) as error:
-        raise BaselineError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        raise BaselineError(f"{path}: {why(error)}") from None
     if len(content) > most:
         raise BaselineError(f"{path}: too large to be one ({most:,} bytes)")
     what = "baseline" if kind is _File else "JSON report of uddm-audit check"

@@ -3,6 +3,7 @@
 import difflib
 import glob
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +12,26 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from audit_cli.safetext import INVISIBLE
 from audit_cli.statistics.conformal import references_needed
 from audit_cli.verdicts import gate
+from audit_cli.verdicts.globs import Globs, TooMany
+from audit_cli.verdicts.policy_lines import set_lines, too_deep
+from audit_cli.verdicts.regular import content_of, why
 
 TABLE = "uddm-audit"
 MOST_BYTES, MOST_FILES = 1 << 20, 10_000
+# Entries of folders that all globs of a policy may look at together.
+MOST_LOOKED_AT = 1_000_000
+# Characters of a set's name, and of a word of the policy in a message.
+MOST_NAME, SHOWN = 200, 80
+STDIN = Path("-")
+OUTSIDE = "leaves the policy's folder (--allow-outside allows it)"
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+Word = Annotated[str, Meta(max_length=1 << 12)]
 Names = str | list[str]
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 
@@ -37,7 +49,7 @@ class Measure(_Table, frozen=True):
 
     probe: Literal["basins", "entropy"] = "basins"
     recipe: str | UnsetType = UNSET
-    levels: Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1)] | UnsetType = UNSET
+    levels: Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     restarts: Positive | UnsetType = UNSET
     steps: Positive | UnsetType = UNSET
     sampler: str | UnsetType = UNSET
@@ -71,9 +83,9 @@ class CandidateSet(_Table, frozen=True):
     heldout: Names = ()  # type: ignore[assignment]
     calibration: str = ""
     twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    slot: str = ""
-    input_format: str = ""
-    text_column: str = ""
+    slot: Word = ""
+    input_format: Word = ""
+    text_column: Word = ""
 
 
 class _Policy(_Table, frozen=True):
@@ -154,13 +166,21 @@ def read(path: Path, allow_outside: bool = False) -> Policy:
     """
     content = _content(path)
     data: Any
+    if too_deep(content):
+        raise PolicyError(f"{path}: nested too deeply")
     try:
         data = tomllib.loads(content)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PolicyError(f"{path}: no TOML: {error or 'nested too deeply'}") from None
+    except RecursionError:
+        raise PolicyError(f"{path}: nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{path}: no TOML: {error}") from None
+    except ValueError:
+        raise PolicyError(f"{path}: no TOML: a number of too many digits") from None
+    root: tuple[str, ...] = ()
     if path.name == "pyproject.toml" or "tool" in data:
         found = data.get("tool")
         data = found.get(TABLE) if isinstance(found, dict) else None
+        root = ("tool", TABLE)
         if not isinstance(data, dict):
             raise PolicyError(f"{path}: has no [tool.{TABLE}]")
     whole = _converted(path, "", data, _Policy)
@@ -168,7 +188,7 @@ def read(path: Path, allow_outside: bool = False) -> Policy:
     if found_regime is not None and not found_regime.limits():
         raise PolicyError(f"{path}: regime: sets no limit: {', '.join(_keys(RegimeLimits)[1:])}")
     where = _Folder(path, allow_outside)
-    lines = _lines(content)
+    lines = set_lines(content, root)
     return Policy(
         path=path,
         fdr=whole.fdr,
@@ -177,10 +197,10 @@ def read(path: Path, allow_outside: bool = False) -> Policy:
         max_skipped=whole.max_skipped,
         seed=whole.seed,
         baseline=where.one("baseline", whole.baseline),
-        reference_model=where.one("reference-model", whole.reference_model),
+        reference_model=where.model("reference-model", whole.reference_model),
         measure=_converted(path, "measure", whole.measure, Measure),
         regime=found_regime,
-        sets=tuple(_set(where, name, given, lines.get(name, 1)) for name, given in whole.sets.items()),
+        sets=tuple(_set(where, name, given, lines.get(name, lines.get("", 1))) for name, given in whole.sets.items()),
     )
 
 
@@ -194,15 +214,14 @@ def has_policy(path: Path) -> bool:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = content_of(path, MOST_BYTES)
         if len(content) > MOST_BYTES:
             raise PolicyError(f"{path}: larger than a policy may be ({MOST_BYTES:,} bytes)")
         return content.decode()
     except UnicodeDecodeError:
         raise PolicyError(f"{path}: no TOML: it is not UTF-8") from None
     except (OSError, ValueError) as error:
-        raise PolicyError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        raise PolicyError(f"{path}: {why(error)}") from None
 
 
 def _converted(path: Path, table: str, data: Any, kind: type[Asked]) -> Asked:
@@ -213,7 +232,7 @@ def _converted(path: Path, table: str, data: Any, kind: type[Asked]) -> Asked:
     known = _keys(kind)
     for key in data:
         if key not in known:
-            raise PolicyError(f"{at}unknown key {key!r}{nearest(key, known)}")
+            raise PolicyError(f"{at}unknown key {_short(key)}{nearest(key, known)}")
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
@@ -232,7 +251,7 @@ def _choices(kind: type[msgspec.Struct], key: str) -> str:
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """The word among the known ones that was meant, perhaps, and all of them."""
-    close = difflib.get_close_matches(word, known, 1, 0.6)
+    close = difflib.get_close_matches(word[:SHOWN], known, 1, 0.6)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 
 
@@ -244,6 +263,8 @@ def _set(where: "_Folder", name: str, given: Any, line: int) -> ReadSet:
     table = f"sets.{name}"
     if not name.strip():
         raise PolicyError(f"{where.policy}: a set without a name")
+    if len(name) > MOST_NAME:
+        raise PolicyError(f"{where.policy}: sets: {_short(name)}: a name of more than {MOST_NAME} characters")
     asked = _converted(where.policy, table, given, CandidateSet)
     compared = [key for key in ("heldout", "calibration", "twins") if getattr(asked, key)]
     if len(compared) > 1:
@@ -268,10 +289,24 @@ class _Folder:
 
     def __init__(self, policy: Path, allow_outside: bool) -> None:
         self.policy, self._allow_outside = policy, allow_outside
+        try:
+            self._home = policy.parent.resolve()
+        except (OSError, RuntimeError) as error:
+            raise PolicyError(f"{policy}: {error}") from None
+        self._globs = Globs(policy.parent, self._is_inside, MOST_LOOKED_AT)
 
     def one(self, key: str, name: str) -> Path | None:
         """The path of that name, None for an empty one."""
         return self._within(key, name, self.policy.parent / name) if name else None
+
+    def model(self, key: str, name: str) -> Path | None:
+        """The path of a model. One that is not there may be a name on the hub, which is outside."""
+        path = self.one(key, name)
+        if path is None or path.exists():
+            return path
+        if not self._allow_outside:
+            raise PolicyError(f"{self.policy}: {key}: {_short(name)}: no such file or folder")
+        return Path(name)
 
     def every(self, key: str, names: Names) -> tuple[Path, ...]:
         """The files that names and globs stand for, each once, those of a glob in order."""
@@ -279,49 +314,53 @@ class _Folder:
         for name in [names] if isinstance(names, str) else names:
             if not name:
                 raise PolicyError(f"{self.policy}: {key}: an empty name")
-            for path in self._matches(key, name):
-                found[self._within(key, name, path)] = None
-                if len(found) > MOST_FILES:
-                    raise PolicyError(f"{self.policy}: {key}: {name!r} matches more than {MOST_FILES:,} files")
-            if not found:
-                raise PolicyError(f"{self.policy}: {key}: {name!r} matches no file")
+            matches = self._matches(key, name)
+            if not matches:
+                raise PolicyError(f"{self.policy}: {key}: {_short(name)} matches no file")
+            if len(found) + len(matches) > MOST_FILES:
+                raise PolicyError(f"{self.policy}: {key}: {_short(name)} matches more than {MOST_FILES:,} files")
+            found |= dict.fromkeys(self._within(key, name, path) for path in matches)
         if not found:
             raise PolicyError(f"{self.policy}: {key}: names no file")
         return tuple(found)
 
-    def _matches(self, key: str, name: str) -> Iterator[Path]:
-        if not glob.has_magic(name) or "\0" in name:
-            yield self.policy.parent / name
-            return
+    def _matches(self, key: str, name: str) -> list[Path]:
+        path = self.policy.parent / name
+        # A file may be called as a pattern is written.
+        if not glob.has_magic(name) or "\0" in name or os.path.lexists(path):
+            return [path]
+        at = f"{self.policy}: {key}: {_short(name)}"
         if Path(name).is_absolute():
-            raise PolicyError(f"{self.policy}: {key}: {name!r}: a glob counts from the policy's folder")
-        yield from (path for path in sorted(self.policy.parent.glob(name)) if not path.is_dir())
+            raise PolicyError(f"{at}: a glob counts from the policy's folder")
+        if ".." in Path(name).parts and not self._allow_outside:
+            # Even whether there is such a file is no business of the policy's.
+            raise PolicyError(f"{at} {OUTSIDE}")
+        try:
+            return self._globs.matches(name)
+        except TooMany:
+            raise PolicyError(f"{at}: more than {MOST_LOOKED_AT:,} files and folders to look at") from None
+        except OSError as error:
+            raise PolicyError(f"{at}: {error.filename}: {error.strerror}") from None
 
     def _within(self, key: str, name: str, path: Path) -> Path:
+        if path == STDIN:
+            raise PolicyError(f"{self.policy}: {key}: standard input is the command line's, not a policy's")
         try:
-            home, there = self.policy.parent.resolve(), path.resolve()
+            inside = self._allow_outside or self._is_inside(path)
+            path.exists()
         except (OSError, ValueError, RuntimeError) as error:
-            raise PolicyError(f"{self.policy}: {key}: {name!r}: {error}") from None
-        if not self._allow_outside and not there.is_relative_to(home):
-            raise PolicyError(f"{self.policy}: {key}: {name!r} leaves the policy's folder (--allow-outside allows it)")
+            raise PolicyError(f"{self.policy}: {key}: {_short(name)}: {why(error)}") from None
+        if not inside:
+            raise PolicyError(f"{self.policy}: {key}: {_short(name)} {OUTSIDE}")
         return path
 
+    def _is_inside(self, path: Path) -> bool:
+        return self._allow_outside or path.resolve().is_relative_to(self._home)
 
-def _lines(content: str) -> dict[str, int]:
-    """The line at which each set's table begins, where it has a header of its own."""
-    found: dict[str, int] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.lstrip().startswith("["):
-            continue
-        try:
-            header = tomllib.loads(line)
-        except (tomllib.TOMLDecodeError, RecursionError):
-            continue
-        header = header.get("tool", {}).get(TABLE, header) if isinstance(header.get("tool", {}), dict) else {}
-        sets = header.get("sets") if isinstance(header, dict) else None
-        for name in sets if isinstance(sets, dict) else ():
-            found.setdefault(name, number)
-    return found
+
+def _short(word: str) -> str:
+    """A word of the policy for a message."""
+    return repr(word if len(word) <= SHOWN else f"{word[:SHOWN]}…")
 
 
 def _plain_set(one: ReadSet) -> dict[str, Any]:
@@ -355,5 +394,11 @@ def _bare(key: str) -> bool:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml_value, value))}]"
-    # JSON's strings are TOML's, but for a character that has to be escaped there.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's strings are TOML's. What a terminal could act on, or does not show, is escaped.
+    return "".join(map(_toml_character, json.dumps(value, ensure_ascii=False)))
+
+
+def _toml_character(c: str) -> str:
+    if c.isprintable() and c not in INVISIBLE:
+        return c
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"

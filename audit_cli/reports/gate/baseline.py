@@ -28,4 +28,4 @@ def baseline_table(found: Baseline, today: datetime.date) -> Iterator[Renderable
     gone = sum(expired(known, today) for known in found.findings.values())
     yield Text(f"{len(found.findings):,} accepted{f', {gone:,} of them expired' if gone else ''}.", "bold")
     how = ", ".join(f"{name} {value}" for name, value in sorted(found.settings.items()))
-    yield Text(f"Under settings {found.settings_id}: {for_terminal(how)}", "dim")
+    yield Text(f"Under settings {for_terminal(found.settings_id)}: {for_terminal(how)}", "dim")
