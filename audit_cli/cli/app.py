@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from audit_cli import __version__
-from audit_cli.cli import baseline, basins, calibrate, check, convert, entropy, evaluate, extract, inspect, train
+from audit_cli.cli import baseline, basins, calibrate, check, convert, entropy, evaluate, extract, inspect, sweep, train
 
 app = typer.Typer(
     help="Audit uniform-state diffusion language models for memorization.",
@@ -41,4 +41,5 @@ app.command("extract")(extract.command)
 app.command("evaluate")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("convert")(convert.command)
+app.command("sweep")(sweep.command)
 app.command("train")(train.command)

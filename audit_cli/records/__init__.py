@@ -43,6 +43,14 @@ from audit_cli.records.reports import (
     Status,
     TextResult,
 )
+from audit_cli.records.sweep import (
+    SampleMeasures,
+    SplitMeasures,
+    SweepCell,
+    SweepReport,
+    SweepRow,
+    TransitionPoint,
+)
 from audit_cli.records.texts import Candidate, Row, Skipped
 
 __all__ = [
@@ -78,12 +86,18 @@ __all__ = [
     "Results",
     "Row",
     "RunInfo",
+    "SampleMeasures",
     "ScoreReport",
     "ScoredText",
     "SetReport",
     "Skipped",
+    "SplitMeasures",
     "Status",
+    "SweepCell",
+    "SweepReport",
+    "SweepRow",
     "TextResult",
     "TokenMeasurement",
+    "TransitionPoint",
     "Verdict",
 ]
