@@ -87,11 +87,12 @@ class SweepSettings:
 @dataclass(frozen=True)
 class Corpus:
     """Lines as token ids, cut to the model's length: those held out, and the pool, both shuffled. `left_out` lines have
-    no tokens, or a character that the tokenizer does not know."""
+    no tokens, or a character that the tokenizer does not know; `repeated` ones occur more than once."""
 
     heldout: tuple[tuple[int, ...], ...]
     pool: tuple[tuple[int, ...], ...]
     left_out: int
+    repeated: frozenset[tuple[int, ...]]
 
     @classmethod
     def of(cls, lines: Sequence[str], encode: Callable[[str], tuple[int, ...]], settings: SweepSettings) -> "Corpus":
@@ -115,11 +116,18 @@ class Corpus:
             raise SweepError(f"only {len(single):,} lines occur once, and {settings.texts:,} are held out (--texts)")
         held = set(single[: settings.texts])
         pool = tuple(ids for i, ids in enumerate(rows) if i not in held)
-        return cls(tuple(rows[i] for i in sorted(held)), pool, len(every) - len(rows))
+        repeated = frozenset(ids for ids, times in count.items() if times > 1)
+        return cls(tuple(rows[i] for i in sorted(held)), pool, len(every) - len(rows), repeated)
 
     def training(self, size: int) -> tuple[tuple[int, ...], ...]:
         """The first `size` lines of the pool."""
         return self.pool if size == ALL else self.pool[:size]
+
+    def measured(self, own: Sequence[tuple[int, ...]], most: int) -> list[tuple[int, ...]]:
+        """The first so many texts of a training set that are of the held-out texts' kind: those that occur once in the
+        corpus. A line that is often repeated is known better by any model. If there is none, any text, once."""
+        once = [ids for ids in own if ids not in self.repeated]
+        return (once or list(dict.fromkeys(own)))[:most]
 
 
 class Sweep:
@@ -220,13 +228,13 @@ class Sweep:
         probe = BasinProbe(
             times, settings.deciding, settings.restarts, Ancestral(settings.sampling_steps), settings.seed
         )
-        distinct = list(dict.fromkeys(own))[: settings.texts]
+        seen = self.corpus.measured(own, settings.texts)
         heldout = list(self.corpus.heldout)
         look = watched(
-            denoiser, self.watch, f"measuring {len(own):,}", (len(distinct) + len(heldout)) * probe.evaluations()
+            denoiser, self.watch, f"measuring {len(own):,}", (len(seen) + len(heldout)) * probe.evaluations()
         )
         train_split, held_split = (
-            _split(list(probe.measure(look, _placed(model, texts)))) for texts in (distinct, heldout)
+            _split(list(probe.measure(look, _placed(model, texts)))) for texts in (seen, heldout)
         )
         rows = _placed(model, heldout)
         nelbo = self._nelbo(model, rows)

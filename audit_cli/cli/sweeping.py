@@ -120,5 +120,5 @@ def _warnings(corpus: Corpus, cells: list[SweepCell]) -> tuple[str, ...]:
         told.append(f"up to {twice:,} lines of a training set occur in it before: kept, as the corpus has them")
     few = min(len(cell.train.entropy) for cell in cells)
     if few < len(cells[0].heldout.entropy):
-        told.append(f"the smallest training set has {few:,} distinct texts to measure")
+        told.append(f"the smallest training set has {few:,} texts to measure: those that occur once")
     return tuple(told)

@@ -19,7 +19,8 @@ from audit_cli.reports.metadata import plain
 from audit_cli.reports.parts import RULED
 from audit_cli.safetext import for_terminal
 
-CSV, META, FIGURE = "sweep.csv", "sweep.meta.json", "sweep.svg"
+CSV, META = "sweep.csv", "sweep.meta.json"
+FIGURES = ("sweep.svg", "sweep.png")
 # Of the curve in the terminal.
 HEIGHT, STEP = 10, 9
 BY_LEVEL = (
@@ -110,13 +111,14 @@ def _curve(report: SweepReport) -> Text:
 
 
 def write_sweep(report: SweepReport, folder: Path) -> list[Path]:
-    """`sweep.csv`, `sweep.meta.json` and, where matplotlib is installed, `sweep.svg`, in the folder."""
+    """`sweep.csv`, `sweep.meta.json` and, where matplotlib is installed, a picture as SVG and PNG, in the folder."""
     written = [folder / CSV, folder / META]
     write_file(folder / CSV, _csv(report).encode())
     write_file(folder / META, (json.dumps(plain(_facts(report)), indent=2, ensure_ascii=True) + "\n").encode())
     if importlib.util.find_spec("matplotlib") is not None and len(report.rows) > 1:
-        write_file(folder / FIGURE, _figure(report))
-        written.append(folder / FIGURE)
+        for name in FIGURES:
+            write_file(folder / name, _figure(report, name.rpartition(".")[2]))
+            written.append(folder / name)
     return written
 
 
@@ -165,8 +167,8 @@ def _interval(name: str, found: Interval) -> dict[str, float]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def _figure(report: SweepReport) -> bytes:
-    """Recovery, entropy, perplexity and copies over the size of the training set, as SVG."""
+def _figure(report: SweepReport, kind: str) -> bytes:
+    """Recovery, entropy, perplexity and copies over the size of the training set, as "svg" or "png"."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -205,5 +207,6 @@ def _figure(report: SweepReport) -> bytes:
             panels[0].axvline(meet.sequences.value, color="0.4", linestyle="--", linewidth=1)
             panels[0].axvspan(meet.sequences.low, meet.sequences.high, color="0.5", alpha=0.15)
         out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "uddm-audit"})
+        made = {"Date": None, "Creator": "uddm-audit"} if kind == "svg" else {"Software": "uddm-audit"}
+        figure.savefig(out, format=kind, dpi=150, metadata=made)
     return out.getvalue()

@@ -51,7 +51,7 @@ def test_the_order_of_the_sizes_does_not_matter(pairs):
 
 
 def test_the_interval_covers_the_true_crossing():
-    """95 % intervals over 200 experiments: fewer than 180 would happen to a method that covers in 1 of 10,000 cases."""
+    """95 % intervals over 200 experiments: fewer than 180 happen to a method that covers once in 900 seeds."""
     truth = [0.8, 0.7, 0.4, 0.1, 0.0]
     expected = crossing(exact(truth), 0.25).size
     rng = np.random.default_rng(0)
