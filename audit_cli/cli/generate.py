@@ -26,7 +26,7 @@ def command(
         SamplerName | None,
         options.option(
             options.MEASURE,
-            "ancestral, ancestral+attractor, attractor, one-shot, …",
+            "ancestral, ancestral+attractor, attractor, …",
             metavar="NAME",
             show_default="the family's",
         ),

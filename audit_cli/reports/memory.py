@@ -10,11 +10,13 @@ from audit_cli.records import CueResult, GeneratedText, Generation, Origin, Retr
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.model import law_notes
-from audit_cli.reports.parts import EXCERPT_CELLS, ROWS_SHOWN, RULED, head
+from audit_cli.reports.parts import EXCERPT_CELLS, LEAST_EXCERPT, ROWS_SHOWN, RULED, head
 from audit_cli.reports.ranked import nearest, number, summary
 from audit_cli.safetext import for_terminal
 
 NO_SURPRISE_BELOW = 96
+# Of an id, where there is little room.
+NEAREST_CELLS = 16
 STYLES: dict[object, str] = {Origin.COPY: "bold red", Storage.STORED: "bold red", Origin.NEAR: "red"}
 GENERATE_LEGEND = [
     ("came", "samples that are this text; [its share, 95 %]"),
@@ -98,22 +100,22 @@ def _table(
     retrieved = any(isinstance(text, RetrievedText) for text in texts)
     surprise = width >= NO_SURPRISE_BELOW
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("text", vertical="bottom", overflow="fold")
+    full = redaction.show is ShowText.FULL
+    table.add_column("\ntext", overflow="fold" if full else "ellipsis", no_wrap=not full)
     table.add_column(f"came\nof {of:,} [95 %]", justify="right", no_wrap=True)
     table.add_column(f"entropy\n{words.unit(bits)}/token", justify="right", no_wrap=True)
     if surprise:
         table.add_column(f"surprise\n{words.unit(bits)}/token", justify="right", no_wrap=True)
     if retrieved:
-        table.add_column("fixed", vertical="bottom", no_wrap=True)
+        table.add_column("\nfixed", no_wrap=True)
     if compared:
-        table.add_column("nearest", vertical="bottom", overflow="ellipsis", no_wrap=True)
-        table.add_column("alike", vertical="bottom", justify="right", no_wrap=True)
+        table.add_column("\nnearest", overflow="ellipsis", no_wrap=True)
+        table.add_column("\nalike", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-    rows = texts if show_all else texts[:ROWS_SHOWN]
+    rows, names = texts if show_all else texts[:ROWS_SHOWN], list[Text]()
     for text in rows:
         shown = _shown(text.text, text.fingerprint, redaction)
-        if redaction.show is not ShowText.FULL:
-            shown.truncate(EXCERPT_CELLS, overflow="ellipsis")
+        names.append(shown)
         entropy = text.entropy
         cells: list[str | Text] = [
             shown,
@@ -129,6 +131,17 @@ def _table(
             kind = text.storage if isinstance(text, RetrievedText) else text.origin
             cells += [Text(for_terminal(where)), alike, Text(str(kind), STYLES.get(kind, ""))]
         table.add_row(*cells)
+    # Where there is little room, texts give way, and numbers do not.
+    taken = 4
+    for column in table.columns[1:]:
+        lines = [*str(column.header).split("\n"), *map(str, column.cells)]
+        column.min_width = max(map(len, lines))
+        if "nearest" in lines:
+            column.min_width = min(column.min_width, NEAREST_CELLS)
+        taken += column.min_width + 2
+    if not full:
+        for shown in names:
+            shown.truncate(max(LEAST_EXCERPT, min(EXCERPT_CELLS, width - taken)), overflow="ellipsis")
     if len(texts) > len(rows):
         table.caption = f" … {len(texts) - len(rows):,} more: -o FILE or --all"
         table.caption_justify, table.caption_style = "left", ""
