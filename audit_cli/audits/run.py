@@ -171,6 +171,8 @@ class Audit(Generic[Measured]):
     ) -> "Outcome":
         """What is said of everything in the journal; `late` warnings came up while it was measured. Texts that are
         not in it are skipped, for the reason `unmeasured`."""
+        if unmeasured and isinstance(survey.graded, Graded):
+            survey.graded.rest(distinct_rows(self.model, self.texts, self.journal))
         parts, numbers, positions, failed, spent, entropy = self._gather(survey.references, unmeasured)
         judged, held, more = self._judge(parts, positions, survey, law)
         late += self._told_of_heldout(held)
