@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import basins, calibrate, check, entropy, evaluate, extract, load
+    from audit_cli.api import basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
+    from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import JournalError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
         Evaluation,
         ExtractionMeasurement,
         GateReport,
+        GeneratedText,
         Judgement,
         LevelMeasurement,
+        Nearest,
+        Origin,
+        RetrievedText,
         Skipped,
         Status,
+        Storage,
         TextResult,
         TokenMeasurement,
         Verdict,
@@ -47,16 +53,22 @@ __all__ = [
     "Candidate",
     "CandidateError",
     "CheckpointError",
+    "CorpusError",
     "EntropyMeasurement",
     "Evaluation",
     "ExtractionMeasurement",
     "GateReport",
+    "GeneratedText",
     "JournalError",
     "Judgement",
     "LevelMeasurement",
     "LoadedModel",
+    "Nearest",
+    "Origin",
+    "RetrievedText",
     "Skipped",
     "Status",
+    "Storage",
     "TextResult",
     "TokenMeasurement",
     "UnauditableModel",
@@ -69,8 +81,10 @@ __all__ = [
     "evaluate",
     "extract",
     "frame",
+    "generate",
     "load",
     "open_texts",
+    "retrieve",
 ]
 # Where a name comes from, as the imports above say it; all others are records.
 _PLACES = {
@@ -80,7 +94,9 @@ _PLACES = {
     "entropy": "audit_cli.api",
     "evaluate": "audit_cli.api",
     "extract": "audit_cli.api",
+    "generate": "audit_cli.api",
     "load": "audit_cli.api",
+    "retrieve": "audit_cli.api",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
     "Baseline": "audit_cli.verdicts.baseline",
@@ -89,6 +105,7 @@ _PLACES = {
     "CalibrationError": "audit_cli.verdicts.calibration",
     "CandidateError": "audit_cli.candidates",
     "CheckpointError": "audit_cli.checkpoints",
+    "CorpusError": "audit_cli.audits.corpus",
     "JournalError": "audit_cli.audits.journal",
     "LoadedModel": "audit_cli.checkpoints",
     "UnauditableModel": "audit_cli.checkpoints",

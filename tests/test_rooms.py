@@ -89,7 +89,10 @@ def test_only_the_command_line_exits_or_reads_the_environment():
     assert not wrong
 
 
-COMMANDS = ("entropy", "basins", "check", "baseline", "calibrate", "extract", "evaluate", "inspect", "convert", "train")
+COMMANDS = (
+    *("entropy", "basins", "check", "baseline", "calibrate", "extract", "generate", "retrieve"),
+    *("evaluate", "inspect", "convert", "sweep", "train"),
+)
 
 
 @pytest.mark.parametrize(

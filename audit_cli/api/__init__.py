@@ -2,5 +2,6 @@
 
 from audit_cli.api.gate import check
 from audit_cli.api.measures import basins, calibrate, entropy, evaluate, extract, load
+from audit_cli.api.memory import generate, retrieve
 
-__all__ = ["basins", "calibrate", "check", "entropy", "evaluate", "extract", "load"]
+__all__ = ["basins", "calibrate", "check", "entropy", "evaluate", "extract", "generate", "load", "retrieve"]

@@ -37,7 +37,16 @@ from audit_cli.records import (
 )
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.verdicts.baseline import Baseline, expired
-from audit_cli.verdicts.gate import FAILED, FAILING, FINDINGS, INCONCLUSIVE, UNAUDITABLE, exit_code, limits
+from audit_cli.verdicts.gate import (
+    FAILED,
+    FAILING,
+    FINDINGS,
+    INCONCLUSIVE,
+    UNAUDITABLE,
+    UNMEASURED,
+    exit_code,
+    limits,
+)
 from audit_cli.verdicts.judge import judged_together
 from audit_cli.verdicts.policy import Measure, nearest
 from audit_cli.verdicts.recipes import OF_BASINS, OF_ENTROPY, named
@@ -138,7 +147,7 @@ class Check:
         law = checked_law(self.model, self.settings.seed, _law_rows(surveys))
         late = self._measured(surveys)
         own = self._own(redaction, law)
-        unmeasured = f"not measured: the time limit of {limit} was over" if self.over else ""
+        unmeasured = UNMEASURED.format(limit) if self.over else ""
         outcomes = [
             self._judged(audit, survey, law, more, unmeasured)
             for audit, survey, more in zip(self.audits, surveys, late, strict=True)

@@ -100,6 +100,12 @@ class Graded:
                 self._numbers.append(self._grades.setdefault(grade, len(self._grades)))
             yield from some
 
+    def rest(self, texts: Iterable[tuple[int, list[Row]]]) -> None:
+        """Grade those of the texts that have not passed: a run whose time was over judges what others have measured."""
+        last = self._positions[-1] if self._positions else -1
+        for _ in self.passing((position, rows) for position, rows in texts if position > last):
+            pass
+
     def _compared(self, rows: list[Row]) -> Compared:
         return self._like.candidate(drawn_window(rows).own, rows[-1].offset + len(rows[-1].own), len(rows))
 

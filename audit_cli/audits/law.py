@@ -9,7 +9,7 @@ from audit_cli.checkpoints.loaded import ANCESTRAL, ENTROPY_BOUND
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.samplers import Ancestral, Attractor, Finished, OneShot, PosteriorArgmax, Sampler
 from audit_cli.diffusion.schedules import time_at_level
-from audit_cli.probes.entropy import EntropyProbe
+from audit_cli.probes.entropy import CONVERTED, EntropyProbe
 from audit_cli.probes.law_check import law_of, random_contrast, sound_time, text_contrast
 from audit_cli.records import LawCheck, LawCheckResult
 
@@ -86,6 +86,13 @@ def clean_look(model: LoadedModel, seed: int, per_token: bool = False, batch_siz
     t = _sound_time(model, seed)
     at = time_at_level(model.denoiser.schedule, UNCONVERTED_LEVEL) if t is None else t
     return EntropyProbe(at, 1, seed=seed, per_token=per_token, batch_size=batch_size, convert=t is not None)
+
+
+def entropy_law(model: LoadedModel, look: EntropyProbe) -> dict[str, object]:
+    """What a report says of the law and the time at which entropies were taken; nothing if both are as always."""
+    if model.denoiser.law is Law.LEAVE_ONE_OUT:
+        return {}
+    return {"entropy_law": CONVERTED if look.convert else str(Law.POSTERIOR), "entropy_t": look.t}
 
 
 def checked_law(model: LoadedModel, seed: int, texts: Sequence[Sequence[int]] = ()) -> LawCheckResult:

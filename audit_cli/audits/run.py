@@ -24,7 +24,7 @@ from audit_cli.audits.fairness import Graded, Like, fairness, warnings
 from audit_cli.audits.heldout import references as filed_references
 from audit_cli.audits.heldout import summary, too_few
 from audit_cli.audits.journal import Journal
-from audit_cli.audits.law import checked_law, law_for_verdicts
+from audit_cli.audits.law import checked_law, entropy_law, law_for_verdicts
 from audit_cli.audits.measuring import Filed, Measured, Task
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.results import JournalResults
@@ -33,7 +33,6 @@ from audit_cli.audits.twin_scores import TwinScores
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.diffusion.denoiser import Law
-from audit_cli.probes.entropy import CONVERTED
 from audit_cli.records import (
     AuditReport,
     Candidate,
@@ -172,6 +171,8 @@ class Audit(Generic[Measured]):
     ) -> "Outcome":
         """What is said of everything in the journal; `late` warnings came up while it was measured. Texts that are
         not in it are skipped, for the reason `unmeasured`."""
+        if unmeasured and isinstance(survey.graded, Graded):
+            survey.graded.rest(distinct_rows(self.model, self.texts, self.journal))
         parts, numbers, positions, failed, spent, entropy = self._gather(survey.references, unmeasured)
         judged, held, more = self._judge(parts, positions, survey, law)
         late += self._told_of_heldout(held)
@@ -215,10 +216,7 @@ class Audit(Generic[Measured]):
         }
         if self.comparison.calibration is not None:
             plain |= {"calibration_sha256": self.comparison.calibration.sha256}
-        if self.model.denoiser.law is Law.POSTERIOR:
-            look = self.task.entropy_probe()
-            converted = CONVERTED if look.convert else str(Law.POSTERIOR)
-            plain |= {"entropy_law": converted, "entropy_t": look.t}
+        plain |= entropy_law(self.model, self.task.entropy_probe())
         seconds = time.monotonic() - self.begun
         return AuditReport(
             model=self.model.info,

@@ -77,6 +77,19 @@ class TextTokenizer:
         wanted = set(characters)
         return tuple(i for i, (start, stop) in enumerate(offsets) if not wanted.isdisjoint(range(start, stop)))
 
+    def stand_in(self) -> str | None:
+        """A character that is a token of its own wherever it stands, a letter if there is one: of a tokenizer whose
+        tokens are characters; else None."""
+        special = {*self._tokenizer.get_added_tokens_decoder(), self._unknown}
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
+        pieces = [piece for piece, number in vocabulary.items() if number not in special]
+        if any(len(piece) > 1 for piece in pieces):
+            return None
+        for piece in sorted(pieces, key=lambda piece: (not piece.isalpha(), piece)):
+            if len(self._ids(piece * 3) or ()) == 3:
+                return piece
+        return None
+
     def _ids(self, text: str) -> tuple[int, ...] | None:
         try:
             # The panics of the library write to stderr themselves: after the first, nobody hears of them.

@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from audit_cli import __version__
-from audit_cli.cli import baseline, basins, calibrate, check, convert, entropy, evaluate, extract, inspect, train
+from audit_cli.cli import (
+    baseline,
+    basins,
+    calibrate,
+    check,
+    convert,
+    entropy,
+    evaluate,
+    extract,
+    generate,
+    inspect,
+    retrieve,
+    sweep,
+    train,
+)
 
 app = typer.Typer(
     help="Audit uniform-state diffusion language models for memorization.",
@@ -38,7 +52,10 @@ app.command("check")(check.command)
 app.add_typer(baseline.app, name="baseline")
 app.command("calibrate")(calibrate.command)
 app.command("extract")(extract.command)
+app.command("generate")(generate.command)
+app.command("retrieve")(retrieve.command)
 app.command("evaluate")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("convert")(convert.command)
+app.command("sweep")(sweep.command)
 app.command("train")(train.command)

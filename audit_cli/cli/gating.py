@@ -192,7 +192,9 @@ def _finish(request: Request, report: GateReport, shown: Redaction, journal: Jou
     for file in written:
         session.note(f"wrote {file}")
     if report.exit_code:
-        deciding = next(reason for reason in report.reasons if reason.code == report.exit_code)
-        session.note(f"exit {report.exit_code}: {deciding.message}")
-    if gate.over and journal.path is not None and journal.count():
+        deciding = [reason.message for reason in report.reasons if reason.code == report.exit_code]
+        session.note(f"exit {report.exit_code}: {'; '.join(deciding)}")
+    if gate.over and journal.path is None:
+        session.note("with -o FILE, what was measured is kept, and the same command goes on where it stopped")
+    elif gate.over and journal.count():
         session.note(f"what was measured is kept in {journal.path}: the same command goes on")

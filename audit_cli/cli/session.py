@@ -97,6 +97,7 @@ def _traceback(error: BaseException | None, with_messages: bool) -> Iterator[str
 
 def _explained(error: BaseException) -> tuple[str, int]:
     """Message and exit code of an error: a person's mistake is told as such, anything else is unforeseen."""
+    from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import DiskFull, JournalError
     from audit_cli.candidates import CandidateError
     from audit_cli.checkpoints import CheckpointError, UnauditableModel
@@ -106,7 +107,7 @@ def _explained(error: BaseException) -> tuple[str, int]:
     from audit_cli.verdicts.calibration import CalibrationError
     from audit_cli.verdicts.policy import PolicyError
 
-    if isinstance(error, UnauditableModel | DiskFull):
+    if isinstance(error, UnauditableModel | DiskFull | CorpusError):
         return str(error), UNAUDITABLE
     texts = CandidateError | JournalError | OutputError | CalibrationError
     if isinstance(error, texts | CheckpointError | TrainingError | PolicyError | BaselineError):

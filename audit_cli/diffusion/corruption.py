@@ -98,20 +98,25 @@ def corrupted_starts(
 def _corrupt_once(
     denoiser: Denoiser, starts: Starts, rows: Tensor, share: Tensor, draw: Tensor, attempt: int, pattern: Pattern
 ) -> Tensor:
-    device, backend = starts.tokens.device, denoiser.head.backend
-    u, v = keyed_uniforms(
-        starts.key[rows][:, None, :],
-        draw[rows][:, None],
-        torch.zeros((), dtype=torch.int64, device=device),
-        torch.tensor(attempt, device=device),
-        torch.arange(starts.tokens.shape[1], device=device),
-        backend,
-    )
+    u, v = _numbers(denoiser, starts.key[rows], draw[rows], attempt, starts.tokens.shape[1])
     levels = share[rows][:, None].expand_as(u)
     if pattern is not Pattern.UNIFORM:
         # All of the pattern's positions and no others: a number in [0, 1) is below 1 and never below 0.
         levels = _destroyed(pattern, starts.free[rows], share[rows], u[:, 0]).double()
-    return corrupt(starts.clean[rows], levels, u, v, denoiser.noise_tokens, starts.free[rows], backend)
+    return corrupt(starts.clean[rows], levels, u, v, denoiser.noise_tokens, starts.free[rows], denoiser.head.backend)
+
+
+def _numbers(denoiser: Denoiser, keys: Tensor, draw: Tensor, attempt: int, length: int) -> tuple[Tensor, Tensor]:
+    """Two numbers in [0, 1) for each of so many positions of rows with these keys and words of their draws."""
+    device = keys.device
+    return keyed_uniforms(
+        keys[:, None, :],
+        draw[:, None],
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.tensor(attempt, device=device),
+        torch.arange(length, device=device),
+        denoiser.head.backend,
+    )
 
 
 def _destroyed(pattern: Pattern, free: Tensor, share: Tensor, u: Tensor) -> Tensor:
@@ -135,13 +140,18 @@ def slot_starts(
     times: Float64[Tensor, " rows"],
     restarts: range,
     seed: int,
+    free: Bool[Tensor, "rows length"] | None = None,
+    share: float = 0.0,
 ) -> Starts:
     """Every row in every restart, in the order (row, restart), its `slot` pure noise and all else as it stands.
 
-    What is drawn depends on the template alone: rows that differ only in their slots draw the same numbers.
+    Only the slot is free, or all of `free`, the slot among it; then the other free tokens are corrupted independently
+    with probability `share`. What is drawn depends on the template alone: rows that differ only in their slots draw
+    the same numbers.
     """
     device, count = denoiser.device, len(restarts)
     clean, slot = clean.to(device), slot.to(device)
+    free = slot if free is None else free.to(device)
     templates = torch.where(slot, BLANK, clean).tolist()
     keys = torch.tensor([sequence_key(seed, row) for row in templates], dtype=torch.int64, device=device)
     levels = [level_word(level_at(denoiser.schedule, t)) for t in times.tolist()]
@@ -153,16 +163,18 @@ def slot_starts(
     starts = Starts(
         tokens=clean.repeat_interleave(count, dim=0),
         clean=clean.repeat_interleave(count, dim=0),
-        free=slot.repeat_interleave(count, dim=0),
+        free=free.repeat_interleave(count, dim=0),
         time=times.to(device).repeat_interleave(count),
         key=keys.repeat_interleave(count, dim=0),
         stream=words(Purpose.REVERSE),
         level=torch.tensor(levels, dtype=torch.int64, device=device).repeat_interleave(count),
     )
-    everywhere = torch.ones(len(starts.tokens), dtype=torch.float64, device=device)
-    rows = torch.arange(len(starts.tokens), device=device)
-    noisy = _corrupt_once(denoiser, starts, rows, everywhere, words(Purpose.CORRUPT), 0, Pattern.UNIFORM)
-    starts.tokens.copy_(noisy)
+    u, v = _numbers(denoiser, starts.key, words(Purpose.CORRUPT), 0, clean.shape[1])
+    # A number in [0, 1) is always below 1: the whole slot is redrawn.
+    levels_at = torch.full(slot.shape, share, dtype=torch.float64, device=device).masked_fill(slot, 1.0)
+    levels_at = levels_at.repeat_interleave(count, dim=0)
+    backend = denoiser.head.backend
+    starts.tokens.copy_(corrupt(starts.clean, levels_at, u, v, denoiser.noise_tokens, starts.free, backend))
     return starts
 
 

@@ -223,6 +223,11 @@ def time_at_level(schedule: Schedule, level: float) -> float:
     return min(1.0, max(T_MIN, schedule.time_of_level(level)))
 
 
+def reached_time(schedule: Schedule, level: float) -> float:
+    """The time of a level, or of the nearest one that the schedule reaches between T_MIN and 1."""
+    return min(1.0, max(T_MIN, schedule.time_of_level(min(level, 1 - 1e-9))))
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)

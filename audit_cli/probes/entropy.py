@@ -14,7 +14,7 @@ from uddm_kernels import RowStats
 
 from audit_cli.diffusion.corruption import corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser, Law, predict, prompted
-from audit_cli.diffusion.schedules import T_MIN
+from audit_cli.diffusion.schedules import T_MIN, reached_time
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
 from audit_cli.records import SURPRISE_CAP, VANISHING_NATS, EntropyMeasurement, Row, Skipped, TokenMeasurement
 
@@ -160,15 +160,12 @@ def _predict_prefix(denoiser: Denoiser, tokens: Tensor, own: Tensor, seed: int, 
         # The network is told how much of the row is noise.
         level = (len(mine) - torch.arange(len(mine), dtype=torch.float64)) / length
         t = torch.tensor(
-            [_time_near(denoiser, float(share)) for share in level], dtype=torch.float64, device=tokens.device
+            [reached_time(denoiser.schedule, float(share)) for share in level],
+            dtype=torch.float64,
+            device=tokens.device,
         )
         full = predict(denoiser, partial, t, tokens[i].expand(len(mine), length), leave_one_out=convert)
         pick = torch.arange(len(mine), device=tokens.device) * length + mine
         for name in RowStats.__dataclass_fields__:
             getattr(stats, name)[i * length + mine] = getattr(full, name)[pick].to(getattr(stats, name).dtype)
     return stats
-
-
-def _time_near(denoiser: Denoiser, level: float) -> float:
-    """The time of a level, clipped to what the schedule reaches."""
-    return min(1.0, max(T_MIN, denoiser.schedule.time_of_level(min(level, 1 - 1e-9))))

@@ -14,15 +14,13 @@ from uddm_kernels.linear_stats.chunked import row_blocks
 
 from audit_cli.diffusion.corruption import Starts, corrupted_starts
 from audit_cli.diffusion.denoiser import Denoiser, Law, predict
-from audit_cli.diffusion.elbo import token_nelbo
 from audit_cli.diffusion.randomness import sequence_key
 from audit_cli.diffusion.schedules import T_MIN, time_at_level
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.batching import auto_batch_size, by_length, windows
+from audit_cli.probes.likelihood import ELBO_TIMES, nelbo_of
 from audit_cli.records import BasinMeasurement, Evidence, Row, Skipped
 
-# Midpoints of equal parts of [0, 1] at which the evidence bound is integrated.
-ELBO_TIMES = 16
 # Levels of noise and corruptions at each, for surprise under noise.
 NOISE_LEVELS, NOISE_DRAWS = (0.05, 0.1, 0.25, 0.5), 4
 # Random subsets of corrupted tokens that vote at each level, and their size (SAMA, Zhang et al. 2026).
@@ -86,7 +84,7 @@ class MembershipProbe:
         """What the law itself says of rows of one length."""
         tokens = tokens.to(denoiser.device)
         surprise, entropy, deviation = _moments(denoiser, tokens)
-        nelbo = self._nelbo(denoiser, tokens, own)
+        nelbo = nelbo_of(denoiser, tokens, own, self.seed, self.batch_size)
         noisy, noisy_reference, differences = self._under_noise(denoiser, tokens, own)
         clean_reference = None if self.reference is None else _moments(self.reference, tokens)[0]
         for i in range(len(tokens)):
@@ -103,16 +101,6 @@ class MembershipProbe:
                 if differences is None
                 else _votes(differences[i], sequence_key(self.seed, tokens[i].tolist())),
             )
-
-    def _nelbo(self, denoiser: Denoiser, tokens: Tensor, own: Tensor) -> Tensor:
-        """The evidence bound in nats a token, (rows, length): a corruption at each of fixed times, averaged."""
-        times = [(k + 0.5) / ELBO_TIMES for k in range(ELBO_TIMES)]
-        starts = corrupted_starts(denoiser, tokens, times, range(1), self.seed, own, redraw=False)
-        parts = [
-            token_nelbo(denoiser, starts.clean[part], starts.tokens[part], starts.time[part]).cpu()
-            for part in self._parts(starts, denoiser)
-        ]
-        return torch.cat(parts).view(len(tokens), ELBO_TIMES, -1).mean(1)
 
     def _under_noise(
         self, denoiser: Denoiser, tokens: Tensor, own: Tensor

@@ -200,13 +200,55 @@ EVALUATION_COLUMNS: Mapping[str, Columns] = {
     },
 }
 
+_SHARE: Columns = {"share": float, "share_low": float, "share_high": float}
+_LOOK: Columns = {"entropy_nats": float, "surprise_nats": float, "nearest": str, "similarity": float}
+
+RANKED_COLUMNS: Mapping[str, Columns] = {
+    "generate": {
+        "schema": str,
+        "settings_id": str,
+        "rank": int,
+        "fingerprint": str,
+        "tokens": int,
+        "count": int,
+        "samples": int,
+        **_SHARE,
+        **_LOOK,
+        "origin": str,
+        "text": str,
+    },
+    "retrieve": {
+        "schema": str,
+        "settings_id": str,
+        "source": str,
+        "line": int,
+        "cue": str,
+        "cue_fingerprint": str,
+        "status": str,
+        "skip_reason": str,
+        "tokens": int,
+        "unknown": int,
+        "level": float,
+        "rank": int,
+        "fingerprint": str,
+        "count": int,
+        "restarts": int,
+        **_SHARE,
+        "fixed_point": bool,
+        **_LOOK,
+        "storage": str,
+        "text": str,
+    },
+}
+
 # Logarithms whose names carry no unit.
 _UNNAMED_LOGARITHMS = frozenset({"entropy_sd_draws", "margin_mean", "margin"})
 
 
 def columns(table: str, bits: bool) -> Columns:
     """The columns of a table, with the names that they have in nats or in bits."""
-    return {_in_bits(name): kind for name, kind in COLUMNS[table].items()} if bits else COLUMNS[table]
+    known = COLUMNS.get(table) or RANKED_COLUMNS[table]
+    return {_in_bits(name): kind for name, kind in known.items()} if bits else known
 
 
 def cells_in_bits(cells: Cells) -> Cells:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AuditReport, Evaluation, GateReport
+from audit_cli.records import AuditReport, Evaluation, GateReport, Generation, Retrieval
 from audit_cli.redaction import Redaction
 from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
 from audit_cli.reports.formats import FORMATS
@@ -18,6 +18,7 @@ from audit_cli.reports.gate.formats import GATE_FORMATS
 from audit_cli.reports.gate.json_report import gate_metadata
 from audit_cli.reports.metadata import metadata
 from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
+from audit_cli.reports.ranked import RankedTable, ranked_metadata, write_ranked_table
 from audit_cli.reports.tables import Table
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "write_evaluation",
     "write_file",
     "write_gate",
+    "write_ranked",
     "write_report",
 ]
 
@@ -91,6 +93,18 @@ def write_evaluation(
         fills[roc] = partial(write_roc, found)
     _write_all(fills)
     return list(fills)
+
+
+def write_ranked(output: Output, found: Generation | Retrieval, redaction: Redaction, bits: bool) -> list[Path]:
+    """Write the table of a run of `generate` or `retrieve` and `OUT.meta.json` beside it; returns the files. As
+    `write_report` otherwise."""
+    table = RankedTable(found, redaction, bits)
+    fills: dict[Path, Fill] = {output.path: partial(write_ranked_table, table, output.format)}
+    meta = ranked_metadata(found).encode("ascii")
+    if not _holds(output.meta, meta):
+        fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return [output.path, output.meta]
 
 
 def write_file(path: Path, content: bytes) -> None:

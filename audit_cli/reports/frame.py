@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from audit_cli.records import TextResult
+from audit_cli.records import GateReport, TextResult
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.reports.columns import COLUMNS
+from audit_cli.reports.columns import COLUMNS, Cells
+from audit_cli.reports.gate.table import GateTable
 from audit_cli.reports.rows import finite, result_cells
 
 if TYPE_CHECKING:
@@ -16,27 +17,40 @@ COMMANDS = ("basins", "entropy", "extract")
 NULLABLE = {int: "Int64", float: "Float64", bool: "boolean"}
 
 
-def frame(results: Iterable[TextResult], *, text: bool = False) -> "pandas.DataFrame":
+def frame(results: Iterable[TextResult] | GateReport, *, text: bool = False) -> "pandas.DataFrame":
     """A row a result, with the columns of the command line's CSV, in nats; what was not measured is `pandas.NA`.
+
+    Of a report of `check` the results of all sets, with the columns of its table.
 
     Reads the results to their end, and keeps of each only its row. `text` fills the column of that name: without it a
     frame can be passed on as a file can. Of the columns `settings_id` is always NA, which single results do not know.
     Whether the table is that of `basins`, `entropy` or `extract` shows in the first result that was measured; where
     none was, it has the columns that all share. Raises ValueError where several occur.
     """
+    redaction = Redaction(ShowText.FULL if text else ShowText.FINGERPRINT, b"")
+    if isinstance(results, GateReport):
+        table = GateTable(results, redaction)
+        return _frame(table.columns, table)
+    command, rest = _command(iter(results))
+
+    def cells() -> Iterator[Cells]:
+        for result in rest:
+            if _command_of(result) not in (None, command):
+                raise ValueError(f"results of {_command_of(result)} and of {command} together: make a frame of each")
+            yield finite(result_cells(command or "entropy", None, result, redaction))
+
+    return _frame(_kinds(command), cells())
+
+
+def _frame(kinds: Mapping[str, type], rows: Iterable[Cells]) -> "pandas.DataFrame":
+    """Rows as columns, each of its kind."""
     # Slow to load, and only who asks for a frame waits for it.
     import pandas as pd
 
-    redaction = Redaction(ShowText.FULL if text else ShowText.FINGERPRINT, b"")
-    command, rest = _command(iter(results))
-    kinds = _kinds(command)
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
-    for result in rest:
-        if _command_of(result) not in (None, command):
-            raise ValueError(f"results of {_command_of(result)} and of {command} together: make a frame of each")
-        cells = finite(result_cells(command or "entropy", None, result, redaction))
+    for row in rows:
         for name, column in columns.items():
-            column.append(cells[name])
+            column.append(row[name])
     # Of the kinds of strings only this one holds lone surrogates, which texts may have.
     strings = pd.StringDtype("python")
     return pd.DataFrame(

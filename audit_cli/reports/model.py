@@ -6,7 +6,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import VANISHING_NATS, AuditReport, LawCheck, LawCheckResult, ModelInfo, RegimeReport
+from audit_cli.records import (
+    VANISHING_NATS,
+    AuditReport,
+    Generation,
+    LawCheck,
+    LawCheckResult,
+    ModelInfo,
+    RegimeReport,
+    Retrieval,
+)
 from audit_cli.reports import words
 from audit_cli.reports.bars import histogram
 from audit_cli.reports.legend import REGIME_LEGEND
@@ -38,7 +47,7 @@ WRITTEN_AGAIN = (
 )
 
 
-def law_notes(report: AuditReport) -> list[str]:
+def law_notes(report: AuditReport | Generation | Retrieval) -> list[str]:
     """What a person should know of the law and the dynamics before she reads the numbers."""
     settings = report.run.settings
     notes = []

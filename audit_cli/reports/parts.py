@@ -171,7 +171,7 @@ def _counts(report: AuditReport) -> str:
     kinds = [(str(verdict), verdicts.get(verdict, 0)) for verdict in Verdict]
     kinds.append(("measured", 0 if report.judged else counts.measured))
     kinds += [("duplicate", counts.duplicates), ("skipped", counts.skipped)]
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds if count) + "."
+    return (", ".join(f"{count:,} {kind}" for kind, count in kinds if count) or "no texts") + "."
 
 
 class Notes:
@@ -216,6 +216,11 @@ def verdict_cells(result: TextResult, notes: Notes) -> tuple[str, Text]:
         note += f", known {notes.mark(accepted, _where(result))}"
     q = "" if judgement.q_value is None else words.probability(judgement.q_value)
     return q, Text.assemble((said, STYLES[verdict]), note)
+
+
+def verdict_width(rows: Iterable[TextResult]) -> int:
+    """Cells of the column of verdicts: a verdict, what else is said of it, and a letter."""
+    return 14 + max((len(", known") for row in rows if row.known is not None), default=0)
 
 
 def skip_note(result: TextResult, notes: Notes) -> tuple[Text, ...]:

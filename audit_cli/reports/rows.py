@@ -33,7 +33,7 @@ def main_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
 def result_cells(command: str, settings_id: str | None, result: TextResult, redaction: Redaction) -> Cells:
     """A row of the first table of a command; entropies in nats."""
     own = _OWN_CELLS[command](result, redaction)
-    return _first_cells(settings_id, result) | own | {"text": _shown(redaction, result.candidate.text)}
+    return _first_cells(settings_id, result) | own | {"text": shown_text(redaction, result.candidate.text)}
 
 
 def level_rows(report: AuditReport, redaction: Redaction) -> Iterator[Cells]:
@@ -63,7 +63,7 @@ def finite(cells: Cells) -> Cells:
     }
 
 
-def _shown(redaction: Redaction, text: str | None) -> str | None:
+def shown_text(redaction: Redaction, text: str | None) -> str | None:
     """What may be shown of a text; None where nothing may be, which an empty text is not."""
     if text is None or redaction.show in (ShowText.NONE, ShowText.FINGERPRINT):
         return None
@@ -174,7 +174,7 @@ def _extraction_cells(result: TextResult, redaction: Redaction) -> Cells:
         "exposure_bits": exposure_bits(result),
         "surprise_nats": m.entropy.surprise_mean if m else None,
         "nfe": m.evaluations if m else None,
-        "recovered_text": _shown(redaction, result.recovered_text),
+        "recovered_text": shown_text(redaction, result.recovered_text),
     }
 
 

@@ -22,10 +22,11 @@ from audit_cli.reports.parts import (
     shown,
     skip_note,
     verdict_cells,
+    verdict_width,
     width_of,
 )
 
-NO_SURPRISE_BELOW, NO_CURVE_BELOW = 90, 78
+NO_SURPRISE_BELOW, NO_CURVE_BELOW = 90, 88
 # Cells of the columns beside the text, by the first word of their header.
 BASINS_WIDTHS = {"returned": 21, "basin": 16, "surprise": 10, "difference": 10, "q": 6, "verdict": 14, "": 10}
 ENTROPY_WIDTHS = {
@@ -94,7 +95,8 @@ def basins_table(
         table.add_column("verdict", vertical="bottom", no_wrap=True)
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
-    room = width - width_of(table, BASINS_WIDTHS | {"returned": max(21, words.LEVEL_CELLS * len(report.levels))})
+    returned = max(21, words.LEVEL_CELLS * len(report.levels))
+    room = width - width_of(table, BASINS_WIDTHS | {"returned": returned, "verdict": verdict_width(rows)})
     for result in rows:
         m = result.basin_measurement
         cells: list[str | Text] = [name_cell(result, redaction, room, notes)]
@@ -144,7 +146,7 @@ def entropy_table(
         table.add_column("verdict", vertical="bottom", no_wrap=True)
     elif report.counts.skipped:
         table.add_column("", no_wrap=True)
-    room = width - width_of(table, ENTROPY_WIDTHS)
+    room = width - width_of(table, ENTROPY_WIDTHS | {"verdict": verdict_width(rows)})
     for result in rows:
         m = result.entropy
         cells: list[str | Text] = [name_cell(result, redaction, room, notes)]

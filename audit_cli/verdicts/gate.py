@@ -16,6 +16,9 @@ FAILING: Mapping[str, frozenset[Verdict]] = {
 # Verdicts that say something of a text.
 FINDINGS = FAILING["recoverable"]
 
+# Why a text was not measured in time.
+UNMEASURED = "not measured: the time limit of {} was over"
+
 VANISHING, ENTROPY_SHARE, DISTINCT = "max-vanishing-share", "min-entropy-share", "min-distinct-share"
 
 

@@ -126,6 +126,8 @@ def test_exit_zero_hides_a_finding_and_nothing_else(home):
     both = check(MEMORIZING, dict([CAUSES[1], CAUSES[4]]), "--exit-zero")
     assert both.exit_code == 4
     assert "3 texts are memorized (--exit-zero)" in told(both)
+    alone = check(MEMORIZING, dict([CAUSES[1]]), "--exit-zero")
+    assert "FAILED, exit code 0 by --exit-zero: 3 texts are memorized" in told(alone)
 
 
 def test_no_heldout_text_is_inconclusive(home):
@@ -379,6 +381,31 @@ def test_a_time_limit_ends_with_what_was_measured_and_the_same_command_goes_on(h
     assert "going on: " in told(rest)
     assert rest.exit_code == 1, rest.output
     assert not Path("a.json.part").exists()
+
+
+def test_what_another_set_has_measured_in_time_is_judged(home, monkeypatch):
+    """Texts of two sets, the second of which had no time: its candidates are measured, and what they are compared with
+    is not."""
+    filed, put = [], Journal.put
+
+    def noted(self, entries):
+        filed.extend(entries := list(entries))
+        put(self, entries)
+
+    def advance(*_):
+        if filed:
+            raise TimeIsOver
+
+    monkeypatch.setattr(TimeLimited, "advance", advance)
+    monkeypatch.setattr(Journal, "put", noted)
+    Path("audit.toml").write_text(
+        f'{MEASURE}[sets.twins]\ncandidates = "stored.txt"\ntwins = 19\nslot = "letters"\n'
+        '[sets.again]\ncandidates = "stored.txt"\nheldout = "heldout.txt"\n'
+    )
+    done = uddm("check", MEMORIZING, "--policy", "audit.toml", "--time-limit", "10m", "--no-cache", "-o", "a.json")
+    assert done.exit_code == 3, told(done)
+    assert "texts were not measured: the time was over" in told(done)
+    assert not any(r["failing"] for r in json.loads(Path("a.json").read_text())["results"])
 
 
 def test_a_dry_run_tells_what_it_takes_and_writes_nothing(home):

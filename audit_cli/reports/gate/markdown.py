@@ -47,7 +47,8 @@ def write_gate_markdown(report: GateReport, redaction: Redaction, file: BinaryIO
 
 
 def _lines(report: GateReport, redaction: Redaction) -> Iterator[str]:
-    yield f"# uddm-audit check: {HEADINGS.get(report.exit_code, NOT_AUDITED)}"
+    forgiven = report.exit_code == 0 and bool(report.reasons)
+    yield f"# uddm-audit check: {'FAILED (--exit-zero)' if forgiven else HEADINGS.get(report.exit_code, NOT_AUDITED)}"
     yield ""
     yield f"Model **{shown(report.model.name)}**, fails on {shown(report.fail_on)}."
     yield from _part(_reasons(report), REASON_BYTES, "reasons")

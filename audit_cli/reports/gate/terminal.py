@@ -23,6 +23,7 @@ from audit_cli.reports.parts import (
 )
 from audit_cli.reports.terminal import basins_table, entropy_table
 from audit_cli.safetext import for_terminal
+from audit_cli.verdicts.gate import FAILED, UNMEASURED
 
 # How a decision is called, by its exit code.
 DECISIONS = {0: "PASSED", 1: "FAILED", 3: "NOT AUDITED", 4: "INCONCLUSIVE"}
@@ -72,6 +73,9 @@ def _set(
     rows = shown(report, show_all, None if show_all else _matters)
     own = Notes()
     hidden = 0
+    late = sum(map(_unmeasured, report.results))
+    if late:
+        yield Text(f"{late:,} text{'s were' if late > 1 else ' was'} not measured: the time was over", "yellow")
     if rows:
         table = basins_table if report.run.command == "basins" else entropy_table
         yield table(report, rows, redaction, width, own, bits)
@@ -82,11 +86,15 @@ def _set(
 
 
 def _matters(result: TextResult) -> bool:
-    """Whether a row says more than that nothing was found."""
+    """Whether a row says more than that nothing was found, or that the time was over."""
     judgement = result.judgement
     if result.status is not Status.MEASURED:
-        return result.status is Status.SKIPPED
+        return result.status is Status.SKIPPED and not _unmeasured(result)
     return judgement is None or judgement.verdict is not Verdict.NO_EVIDENCE
+
+
+def _unmeasured(result: TextResult) -> bool:
+    return result.skip_reason.startswith(UNMEASURED.partition("{")[0])
 
 
 def _number(verdicts: tuple[tuple[Verdict, int], ...], one: SetReport) -> int:
@@ -104,16 +112,18 @@ def _limit(limit: Limit) -> Text:
 def _decision(report: GateReport) -> Text:
     """The decision, and every reason for it."""
     code = report.exit_code
-    reasons = [reason for reason in report.reasons if reason.code == code or code == 0]
+    # What is forgiven has failed all the same.
+    first = FAILED if code == 0 and report.reasons else code
+    reasons = [reason for reason in report.reasons if reason.code == first]
     others = [reason for reason in report.reasons if reason not in reasons]
-    out = Text.assemble((DECISIONS[code], STYLES[code]), ": ", for_terminal("; ".join(r.message for r in reasons)))
+    let = f", exit code {code} by --exit-zero" if first != code else ""
+    told = for_terminal("; ".join(reason.message for reason in reasons))
+    out = Text.assemble((DECISIONS[first], STYLES[first]), f"{let}: {told}")
     if not report.reasons:
         known = f" that is not known ({report.known:,} known)" if report.known else ""
         out.append(f"no text is {_or_above(report.fail_on)}{known}")
-    elif code == 0:
-        out.append(" (--exit-zero)")
     for reason in others:
-        forgiven = " (--exit-zero)" if reason.code == 1 else ""
+        forgiven = " (--exit-zero)" if reason.code == FAILED else ""
         out.append(f"\n  also: {for_terminal(reason.message)}{forgiven}")
     return out
 

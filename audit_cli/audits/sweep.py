@@ -1,0 +1,316 @@
+"""`uddm-audit sweep`: the same network trained on more and more text, and what each has stored.
+
+A corpus is shuffled once. Some of its lines are held out of every training set; of the rest a training set of N lines
+is the first N, so that each holds the smaller ones. Every model takes the same number of steps, whatever its size.
+Held-out texts are the same for all, and corruption is drawn by the text, so that sizes differ by the model alone.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from audit_cli import __version__
+from audit_cli.audits.watch import Watch, watched
+from audit_cli.checkpoints import LoadedModel, load_model
+from audit_cli.checkpoints.native_config import TRAINED, NativeConfig
+from audit_cli.checkpoints.tokenizer import TextTokenizer
+from audit_cli.checkpoints.whole_files import replace_file
+from audit_cli.diffusion.samplers import Ancestral
+from audit_cli.diffusion.schedules import SCHEDULES, level_at, time_at_level
+from audit_cli.probes.basins import BasinProbe
+from audit_cli.probes.batching import by_length
+from audit_cli.probes.entropy import EntropyProbe
+from audit_cli.probes.likelihood import nelbo_of
+from audit_cli.probes.samples import generate
+from audit_cli.records import (
+    BasinMeasurement,
+    Candidate,
+    EntropyMeasurement,
+    LevelMeasurement,
+    Row,
+    SampleMeasures,
+    Skipped,
+    SplitMeasures,
+    SweepCell,
+)
+from audit_cli.training import TrainingRows, TrainingSettings, make_folder, train
+from audit_cli.verdicts.returns import DECIDING_LEVEL
+
+# Of all lines of the pool.
+ALL = 0
+MEASURED = ".measured.json"
+NELBO_ROWS = 64
+
+
+class SweepError(Exception):
+    """A sweep that cannot be made; the message says why."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What is varied, and how it is trained and measured. A size of ALL is the whole pool.
+
+    `texts` of every kind are measured (the smaller sets have fewer), and `samples` of each model's own.
+    """
+
+    sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, ALL)
+    seeds: int = 1
+    texts: int = 512
+    samples: int = 256
+    levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5)
+    restarts: int = 2
+    sampling_steps: int = 16
+    length: int = 32
+    backbone: str = "additive"
+    width: int = 96
+    layers: int = 2
+    heads: int = 4
+    schedule: str = "log-linear"
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=8e-3))
+    seed: int = 0
+
+    @property
+    def deciding(self) -> int:
+        """The index of the level at which gaps are read."""
+        return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - DECIDING_LEVEL))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Lines as token ids, cut to the model's length: those held out, and the pool, both shuffled. `left_out` lines have
+    no tokens, or a character that the tokenizer does not know; `repeated` ones occur more than once."""
+
+    heldout: tuple[tuple[int, ...], ...]
+    pool: tuple[tuple[int, ...], ...]
+    left_out: int
+    repeated: frozenset[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, lines: Sequence[str], encode: Callable[[str], tuple[int, ...]], settings: SweepSettings) -> "Corpus":
+        """Raises SweepError where there are too few lines.
+
+        A line that occurs more than once, or that begins as another where both are cut, is never held out: its copies
+        would be trained on.
+        """
+        every = [ids[: settings.length] for ids in map(encode, lines)]
+        usable = [ids for ids in every if ids]
+        rows = [usable[i] for i in np.random.default_rng(settings.seed).permutation(len(usable))]
+        count = Counter(rows)
+        single = [i for i, ids in enumerate(rows) if count[ids] == 1]
+        largest = max((size for size in settings.sizes if size != ALL), default=1)
+        if len(rows) < settings.texts + largest:
+            raise SweepError(
+                f"the corpus has {len(rows):,} usable lines: {settings.texts:,} are held out, and the largest training "
+                f"set takes {largest:,}; leave that size out, or hold out fewer (--texts)"
+            )
+        if len(single) < settings.texts:
+            raise SweepError(f"only {len(single):,} lines occur once, and {settings.texts:,} are held out (--texts)")
+        held = set(single[: settings.texts])
+        pool = tuple(ids for i, ids in enumerate(rows) if i not in held)
+        repeated = frozenset(ids for ids, times in count.items() if times > 1)
+        return cls(tuple(rows[i] for i in sorted(held)), pool, len(every) - len(rows), repeated)
+
+    def training(self, size: int) -> tuple[tuple[int, ...], ...]:
+        """The first `size` lines of the pool."""
+        return self.pool if size == ALL else self.pool[:size]
+
+    def measured(self, own: Sequence[tuple[int, ...]], most: int) -> list[tuple[int, ...]]:
+        """The first so many texts of a training set that are of the held-out texts' kind: those that occur once in the
+        corpus. A line that is often repeated is known better by any model. If there is none, any text, once."""
+        once = [ids for ids in own if ids not in self.repeated]
+        return (once or list(dict.fromkeys(own)))[:most]
+
+
+class Sweep:
+    """The cells of a sweep, in a folder: a checkpoint each, and beside it what was measured."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: TextTokenizer,
+        settings: SweepSettings,
+        folder: Path,
+        device: torch.device,
+        watch: Watch,
+    ) -> None:
+        """Raises ValueError on a network that cannot be."""
+        self.corpus, self.tokenizer, self.settings = corpus, tokenizer, settings
+        self.folder, self.device, self.watch = folder, device, watch
+        backbone = TRAINED[settings.backbone](
+            tokenizer.size, settings.length, settings.width, settings.layers, settings.heads
+        )
+        self.config = NativeConfig(
+            backbone_name=settings.backbone,
+            backbone=backbone,
+            schedule=SCHEDULES[settings.schedule](),
+            rows="cut",
+            training={},
+        )
+
+    def places(self) -> list[tuple[int, int]]:
+        """Size and seed of every cell, each once, small ones first."""
+        sizes = dict.fromkeys(sorted({len(self.corpus.training(size)) for size in self.settings.sizes}))
+        return [(size, seed) for size in sizes for seed in range(self.settings.seeds)]
+
+    def path(self, size: int, seed: int) -> Path:
+        """The checkpoint of a cell."""
+        return self.folder / (str(size) if self.settings.seeds == 1 else f"{size}-seed{seed}")
+
+    def cells(self) -> Iterator[SweepCell]:
+        """Train and measure what is missing; each cell as it is done."""
+        for size, seed in self.places():
+            kept = self._kept(size, seed)
+            yield kept if kept is not None else self._made(size, seed)
+
+    def missing(self) -> int:
+        """How many cells are still to be made."""
+        return sum(self._kept(size, seed) is None for size, seed in self.places())
+
+    def identity(self, size: int, seed: int) -> str:
+        """A hash of everything that decides a cell."""
+        training = asdict(self.settings.training) | {"seed": seed}
+        settings = asdict(self.settings) | {"sizes": size, "seeds": seed, "training": training}
+        text = hashlib.sha256(repr((self.corpus.heldout, self.corpus.training(size))).encode()).hexdigest()
+        made_of = [settings, text, self.tokenizer.sha256(), __version__]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+    def _kept(self, size: int, seed: int) -> SweepCell | None:
+        try:
+            kept = msgspec.json.decode(self._file(size, seed).read_bytes(), type=_Kept)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        return kept.cell if kept.identity == self.identity(size, seed) else None
+
+    def _file(self, size: int, seed: int) -> Path:
+        path = self.path(size, seed)
+        return path.with_name(path.name + MEASURED)
+
+    def _made(self, size: int, seed: int) -> SweepCell:
+        begun = time.monotonic()
+        own = self.corpus.training(size)
+        folder = self.path(size, seed)
+        loss = self._trained(folder, own, seed)
+        model = load_model(folder, "raw", self.device)
+        cell = self._measured(model, own, size, seed, loss)
+        cell = replace(cell, seconds=time.monotonic() - begun)
+        content = msgspec.json.encode(_Kept(self.identity(size, seed), cell))
+        replace_file(self._file(size, seed), lambda path: Path(path).write_bytes(content))
+        return cell
+
+    def _trained(self, folder: Path, own: Sequence[tuple[int, ...]], seed: int) -> float:
+        """Train the cell's network; its last loss."""
+        settings = replace(self.settings.training, seed=seed, save_every=self.settings.training.steps + 1)
+        rows = _rows_of(own)
+        config = replace(self.config, training={"rows": len(own), "steps": settings.steps, "loss": settings.loss})
+        make_folder(folder)
+        self.watch.stage(f"training on {len(own):,}", settings.steps)
+        loss = float("nan")
+        for step in train(config, rows, self.tokenizer, settings, folder, self.device):
+            loss = step.loss
+            self.watch.advance(1)
+        return loss
+
+    def _measured(
+        self, model: LoadedModel, own: Sequence[tuple[int, ...]], size: int, seed: int, loss: float
+    ) -> SweepCell:
+        settings = self.settings
+        denoiser = model.denoiser
+        times = tuple(time_at_level(denoiser.schedule, level) for level in settings.levels)
+        probe = BasinProbe(
+            times, settings.deciding, settings.restarts, Ancestral(settings.sampling_steps), settings.seed
+        )
+        seen = self.corpus.measured(own, settings.texts)
+        heldout = list(self.corpus.heldout)
+        look = watched(
+            denoiser, self.watch, f"measuring {len(own):,}", (len(seen) + len(heldout)) * probe.evaluations()
+        )
+        train_split, held_split = (
+            _split(list(probe.measure(look, _placed(model, texts)))) for texts in (seen, heldout)
+        )
+        rows = _placed(model, heldout)
+        nelbo = self._nelbo(model, rows)
+        return SweepCell(
+            size=size,
+            seed=seed,
+            tokens=sum(map(len, own)),
+            duplicates=len(own) - len(set(own)),
+            parameters=model.info.parameters,
+            loss=loss,
+            levels=tuple(level_at(denoiser.schedule, t) for t in times),
+            train=train_split,
+            heldout=held_split,
+            samples=self._samples(model, set(own)),
+            nelbo=nelbo,
+            seconds=0.0,
+        )
+
+    def _nelbo(self, model: LoadedModel, rows: list[Row]) -> tuple[float, ...]:
+        out = np.full(len(rows), np.nan)
+        for indices, tokens, own in by_length(rows, NELBO_ROWS):
+            found = nelbo_of(model.denoiser, tokens.to(self.device), own.to(self.device), self.settings.seed)
+            for i, values, mine in zip(indices, found, own.cpu(), strict=True):
+                out[i] = float(values[mine].mean())
+        return tuple(out.tolist())
+
+    def _samples(self, model: LoadedModel, own: set[tuple[int, ...]]) -> SampleMeasures:
+        sampler = Ancestral(2 * self.settings.sampling_steps)
+        written = list(generate(model.denoiser, self.settings.samples, sampler, self.settings.seed))
+        measured = EntropyProbe().measure(model.denoiser, written)
+        entropies = tuple(m.entropy_mean for m in measured if isinstance(m, EntropyMeasurement))
+        # A line that is shorter than the model ends somewhere in what it writes.
+        short = {len(ids) for ids in own}
+        copy = tuple(any(row.tokens[:length] in own for length in short) for row in written)
+        return SampleMeasures(entropies, copy)
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    identity: str
+    cell: SweepCell
+
+
+def _rows_of(texts: Sequence[tuple[int, ...]]) -> TrainingRows:
+    lengths = np.array([len(ids) for ids in texts], dtype=np.int32)
+    tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int32)
+    for i, ids in enumerate(texts):
+        tokens[i, : len(ids)] = ids
+    return TrainingRows(tokens, lengths, len(texts), 0, (), lengths)
+
+
+def _placed(model: LoadedModel, texts: Sequence[tuple[int, ...]]) -> list[Row]:
+    rows = [model.place(Candidate(token_ids=ids), ids) for ids in texts]
+    return [row for row in rows if row is not None]
+
+
+def _split(measured: Sequence[BasinMeasurement | Skipped]) -> SplitMeasures:
+    """Raises SweepError where a text could not be measured: the network's numbers are none."""
+    bad = next((m for m in measured if isinstance(m, Skipped)), None)
+    if bad is not None:
+        raise SweepError(f"a text could not be measured: {bad.reason}")
+    found = [m for m in measured if isinstance(m, BasinMeasurement)]
+    levels = range(len(found[0].levels))
+
+    def by_level(value: Callable[[LevelMeasurement], float]) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(value(m.levels[k]) if m.levels[k].restarts else 0.0 for m in found) for k in levels)
+
+    return SplitMeasures(
+        recovery=by_level(lambda at: float(np.mean(at.recovery_rates))),
+        unstable=by_level(lambda at: float(np.mean(at.unstable_rates))),
+        returned=by_level(lambda at: at.returned / at.restarts),
+        exact=by_level(lambda at: at.exact / at.restarts),
+        entropy=tuple(m.entropy.entropy_mean for m in found),
+        surprise=tuple(m.entropy.surprise_mean for m in found),
+    )
+
+
+def plain(settings: SweepSettings) -> dict[str, Any]:
+    """The settings as plain values."""
+    return asdict(settings)

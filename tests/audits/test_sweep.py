@@ -1,0 +1,210 @@
+"""A sweep: which lines a model is trained on, what is kept between runs, and what comes out."""
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from audit_cli.audits import sweep as sweeping
+from audit_cli.audits.sweep import ALL, Corpus, Sweep, SweepError, SweepSettings
+from audit_cli.audits.sweep_report import sweep_report
+from audit_cli.audits.watch import Watch
+from audit_cli.checkpoints.tokenizer import train_tokenizer
+from audit_cli.records import RunInfo
+from audit_cli.reports.sweep import write_sweep
+from audit_cli.training import TrainingSettings
+from tests.cli.test_commands import EXAMPLES, uddm
+
+VERSES = (EXAMPLES / "kjv.txt").read_text().splitlines()
+# From everywhere, so that few begin alike.
+LINES = VERSES[::61]
+TINY = SweepSettings(
+    sizes=(8, 16, ALL),
+    texts=24,
+    samples=8,
+    restarts=1,
+    levels=(0.1, 0.25),
+    sampling_steps=4,
+    width=16,
+    layers=1,
+    heads=2,
+    length=16,
+    training=TrainingSettings(steps=20),
+)
+
+
+def encoded(lines, settings=TINY):
+    tokenizer = train_tokenizer("char", VERSES[:500], "cut", "letters")
+    return tokenizer, Corpus.of(lines, tokenizer.encode, settings)
+
+
+def swept(folder, settings=TINY, lines=LINES[:120]):
+    tokenizer, corpus = encoded(lines, settings)
+    return Sweep(corpus, tokenizer, settings, folder, torch.device("cpu"), Watch())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("sweep")
+    return home, list(swept(home).cells())
+
+
+class TestCorpus:
+    def test_each_training_set_holds_the_smaller_ones_and_no_heldout_line(self):
+        _, corpus = encoded(LINES[:200])
+        sets = [corpus.training(size) for size in (8, 16, 64, ALL)]
+        for small, large in pairwise(sets):
+            assert large[: len(small)] == small
+        assert not set(corpus.heldout) & set(sets[-1])
+        assert len(corpus.heldout) == TINY.texts
+        assert len(sets[-1]) + len(corpus.heldout) + corpus.left_out == 200
+
+    def test_a_line_that_occurs_twice_is_trained_on_as_often_and_never_held_out(self):
+        lines = [*LINES[:60], *LINES[:20]]
+        _, corpus = encoded(lines)
+        cut = {corpus_line for corpus_line in corpus.pool if corpus.pool.count(corpus_line) > 1}
+        assert len(cut) >= 15
+        assert not cut & set(corpus.heldout)
+
+    def test_lines_cut_to_the_same_tokens_are_one_text(self):
+        beginning = "in the beginning god created"
+        _, corpus = encoded([*LINES[:60], f"{beginning} one", f"{beginning} two"])
+        tokenizer, _ = encoded(LINES[:60])
+        assert tokenizer.encode(beginning)[: TINY.length] not in corpus.heldout
+
+    def test_too_few_lines_say_what_is_needed(self):
+        with pytest.raises(SweepError, match=r"30 usable lines: 24 are held out, and the largest .* takes 16"):
+            encoded(LINES[:30])
+        with pytest.raises(SweepError, match="occur once"):
+            encoded([LINES[0]] * 100)
+
+
+def test_a_cell_has_every_text_once(folder):
+    _, cells = folder
+    assert [cell.size for cell in cells] == [8, 16, 96]
+    for cell in cells:
+        # Two of the hundred and twenty lines begin alike, and are not compared with lines that occur once.
+        assert min(cell.size, TINY.texts) - 4 <= len(cell.train.entropy) <= min(cell.size, TINY.texts)
+        assert len(cell.heldout.entropy) == len(cell.nelbo) == TINY.texts
+        assert [len(level) for level in cell.heldout.recovery] == [TINY.texts] * 2
+        assert len(cell.samples.entropy) == len(cell.samples.copy) == TINY.samples
+        assert np.isfinite(cell.nelbo).all()
+        # The bound on all 16 positions, before much is learned, is not far from a uniform guess.
+        assert np.mean(cell.nelbo) < 2 * np.log(27)
+
+
+def test_what_is_made_is_not_made_again(folder, monkeypatch):
+    home, cells = folder
+    monkeypatch.setattr(sweeping, "train", None)
+    assert list(swept(home).cells()) == cells
+    assert swept(home).missing() == 0
+
+
+def test_only_what_is_missing_is_made_and_comes_out_the_same(folder, monkeypatch):
+    home, cells = folder
+    file = home / f"16{sweeping.MEASURED}"
+    before = file.read_bytes()
+    file.write_text("{")
+    again = swept(home)
+    assert again.missing() == 1
+    remade = list(again.cells())
+    assert [replace(cell, seconds=0) for cell in remade] == [replace(cell, seconds=0) for cell in cells]
+    assert json.loads(before)["identity"] == json.loads(file.read_bytes())["identity"]
+
+
+def test_other_settings_or_another_corpus_are_other_cells(folder):
+    home, _ = folder
+    assert swept(home, replace(TINY, training=TrainingSettings(steps=21))).missing() == 3
+    assert swept(home, replace(TINY, schedule="cosine")).missing() == 3
+    assert swept(home, lines=LINES[:121]).missing() == 3
+
+
+def test_a_larger_sweep_takes_over_the_sizes_that_are_there(folder):
+    home, _ = folder
+    assert swept(home, replace(TINY, sizes=(8, 12, 16, ALL))).missing() == 1
+
+
+def test_the_files_hold_every_value_with_its_interval(folder, tmp_path):
+    _, cells = folder
+    run = RunInfo("sweep", "0", {"seed": 0}, "", "cpu", "float32", "", 1.0, 0)
+    report = sweep_report(cells, TINY.deciding, run, 0)
+    files = {path.name: path for path in write_sweep(report, tmp_path)}
+    rows = list(csv.DictReader(io.StringIO(files["sweep.csv"].read_text())))
+    assert [row["size"] for row in rows] == ["8", "16", "96"]
+    assert float(rows[0]["recovery_train_at_0.25"]) == pytest.approx(np.mean(cells[0].train.recovery[1]))
+    assert float(rows[0]["perplexity"]) == pytest.approx(np.exp(np.mean(cells[0].nelbo)))
+    for row in rows:
+        for name in row:
+            if f"{name}_low" in row:
+                assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])
+    facts = json.loads(files["sweep.meta.json"].read_text())
+    assert [point["name"] for point in facts["transition"]] == ["half", "meet", "known"]
+    assert ElementTree.parse(files["sweep.svg"]).getroot().tag.endswith("svg")  # noqa: S314 - our own file
+    before = files["sweep.svg"].read_bytes()
+    write_sweep(report, tmp_path)
+    assert files["sweep.svg"].read_bytes() == before
+
+
+def test_seeds_are_units_where_there_are_three(folder):
+    _, cells = folder
+    three = [replace(cells[0], seed=seed) for seed in range(3)]
+    run = RunInfo("sweep", "0", {}, "", "cpu", "float32", "", 1.0, 0)
+    row = sweep_report(three, TINY.deciding, run, 0).rows[0]
+    # Models that agree to the last bit leave no doubt about seeds.
+    assert row.entropy_train.low == row.entropy_train.high == pytest.approx(row.entropy_train.value)
+    assert row.seeds == 3
+
+
+@pytest.mark.slow
+def test_few_lines_are_stored_and_many_are_not(tmp_path):
+    """The paper's finding at the smallest scale that shows it: two networks of a thousand steps."""
+    settings = SweepSettings(
+        sizes=(16, ALL), texts=128, samples=32, width=64, training=TrainingSettings(steps=1000, learning_rate=8e-3)
+    )
+    few, many = swept(tmp_path, settings, VERSES).cells()
+    k = settings.deciding
+
+    def gap(cell):
+        return np.mean(cell.train.recovery[k]) - np.mean(cell.heldout.recovery[k])
+
+    assert gap(few) > 0.5
+    assert abs(gap(many)) < 0.1
+    assert np.mean(few.train.entropy) < 0.3 < 1.0 < np.mean(many.train.entropy)
+
+
+class TestCommand:
+    def test_a_small_sweep_from_the_command_line(self, tmp_path):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        quick = ["--steps", "5", "--texts", "16", "--samples", "8", "--width", "16", "--layers", "1", "--heads", "2"]
+        command = ["sweep", corpus, "-o", tmp_path / "runs", "--preset", "demo", "--sizes", "32,8", *quick]
+        done = uddm(*command)
+        assert done.exit_code == 0, done.output
+        assert "N_half" in done.stdout
+        assert (tmp_path / "runs" / "8" / "model.safetensors").exists()
+        again = uddm(*command)
+        assert "going on: 2 of 2 are there" in again.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--sizes", "8,x"], "no list of sizes"),
+            (["--sizes", "0"], "at least 1"),
+            (["--sizes", "5000"], "usable lines"),
+            (["--tokenizer", "gone.json"], "gone.json"),
+            (["--heads", "5"], "heads"),
+        ],
+    )
+    def test_what_cannot_be_swept_is_told_before_anything_is_trained(self, tmp_path, options, says):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        done = uddm("sweep", corpus, "-o", tmp_path / "runs", "--texts", "16", "--sizes", "8", *options)
+        assert done.exit_code == 2, done.output
+        assert says in done.output
+        assert "Traceback" not in done.output
