@@ -31,10 +31,17 @@ def _one_key_and_still_code(monkeypatch):
     monkeypatch.setattr(cache, "_code", lambda: "code")
 
 
+@pytest.fixture(scope="module")
+def remembered(tmp_path_factory):
+    """What is kept of held-out text between checks: measured once for all of these."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, remembered):
     """A folder with texts: run from there, as a build server does."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(remembered))
     for name, lines in (
         ("stored", STORED),
         ("unseen", UNSEEN),
