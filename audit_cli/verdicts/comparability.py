@@ -25,8 +25,8 @@ are called out that have at most .01 / m, or the smallest that n references allo
 
 What it cannot tell from another kind: texts of a single document, which share its names and its subject. Against text
 of all kinds they are a selection, with scores of their own, and some of 24 verses in a row against the whole Bible are
-called shifted in half of the audits. Held-out text of that document, or of that subject, is then the remedy. What differs without
-words, as a hard word for an easy one, stays unseen: a text is `comparable` as far as this can tell.
+called shifted in half of the audits. Held-out text of that document, or of that subject, is then the remedy. What
+differs without words, as a hard word for an easy one, stays unseen: a text is `comparable` as far as this can tell.
 """
 
 from collections import Counter
