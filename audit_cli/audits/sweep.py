@@ -7,18 +7,19 @@ Held-out texts are the same for all, and corruption is drawn by the text, so tha
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 
 from audit_cli import __version__
+from audit_cli.audits.sweep_settings import ALL, SweepError, SweepSettings
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel, load_model
 from audit_cli.checkpoints.native_config import TRAINED, NativeConfig
@@ -42,46 +43,10 @@ from audit_cli.records import (
     SplitMeasures,
     SweepCell,
 )
-from audit_cli.training import TrainingRows, TrainingSettings, make_folder, train
-from audit_cli.verdicts.returns import DECIDING_LEVEL
+from audit_cli.training import TrainingRows, make_folder, train
 
-# Of all lines of the pool.
-ALL = 0
 MEASURED = ".measured.json"
 NELBO_ROWS = 64
-
-
-class SweepError(Exception):
-    """A sweep that cannot be made; the message says why."""
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """What is varied, and how it is trained and measured. A size of ALL is the whole pool.
-
-    `texts` of every kind are measured (the smaller sets have fewer), and `samples` of each model's own.
-    """
-
-    sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, ALL)
-    seeds: int = 1
-    texts: int = 512
-    samples: int = 256
-    levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5)
-    restarts: int = 2
-    sampling_steps: int = 16
-    length: int = 32
-    backbone: str = "additive"
-    width: int = 96
-    layers: int = 2
-    heads: int = 4
-    schedule: str = "log-linear"
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=8e-3))
-    seed: int = 0
-
-    @property
-    def deciding(self) -> int:
-        """The index of the level at which gaps are read."""
-        return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - DECIDING_LEVEL))
 
 
 @dataclass(frozen=True)
@@ -142,7 +107,7 @@ class Sweep:
         device: torch.device,
         watch: Watch,
     ) -> None:
-        """Raises ValueError on a network that cannot be."""
+        """Raises ValueError on a network that cannot be, and SweepError where the folder has something else in it."""
         self.corpus, self.tokenizer, self.settings = corpus, tokenizer, settings
         self.folder, self.device, self.watch = folder, device, watch
         backbone = TRAINED[settings.backbone](
@@ -155,6 +120,8 @@ class Sweep:
             rows="cut",
             training={},
         )
+        self._identity = {place: self.identity(*place) for place in self.places()}
+        self._kept = {place: self._read(*place) for place in self.places()}
 
     def places(self) -> list[tuple[int, int]]:
         """Size and seed of every cell, each once, small ones first."""
@@ -167,13 +134,12 @@ class Sweep:
 
     def cells(self) -> Iterator[SweepCell]:
         """Train and measure what is missing; each cell as it is done."""
-        for size, seed in self.places():
-            kept = self._kept(size, seed)
-            yield kept if kept is not None else self._made(size, seed)
+        for place, kept in self._kept.items():
+            yield kept if kept is not None else self._made(*place)
 
     def missing(self) -> int:
-        """How many cells are still to be made."""
-        return sum(self._kept(size, seed) is None for size, seed in self.places())
+        """How many cells were still to be made when the folder was looked at."""
+        return sum(kept is None for kept in self._kept.values())
 
     def identity(self, size: int, seed: int) -> str:
         """A hash of everything that decides a cell."""
@@ -183,12 +149,28 @@ class Sweep:
         made_of = [settings, text, self.tokenizer.sha256(), __version__]
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
-    def _kept(self, size: int, seed: int) -> SweepCell | None:
+    def sha256(self) -> str:
+        """A hash of everything that decides the sweep."""
+        return hashlib.sha256("".join(self._identity.values()).encode()).hexdigest()
+
+    def _read(self, size: int, seed: int) -> SweepCell | None:
+        """What was measured of a cell; None of one that is still to be made. Raises SweepError where something else is
+        in its place, which is never written over."""
+        folder, file = self.path(size, seed), self._file(size, seed)
         try:
-            kept = msgspec.json.decode(self._file(size, seed).read_bytes(), type=_Kept)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+        except FileNotFoundError:
+            if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+                raise SweepError(f"{folder}: is there, and no sweep made it; give another folder (-o)") from None
             return None
-        return kept.cell if kept.identity == self.identity(size, seed) else None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            raise SweepError(f"{file}: cannot be read; delete it and {folder}, or give another folder (-o)") from None
+        if kept.identity != self._identity[size, seed]:
+            raise SweepError(
+                f"{folder}: was made of another corpus, with other settings, or by another version; give another "
+                "folder (-o), or delete it"
+            )
+        return kept.cell
 
     def _file(self, size: int, seed: int) -> Path:
         path = self.path(size, seed)
@@ -198,13 +180,17 @@ class Sweep:
         begun = time.monotonic()
         own = self.corpus.training(size)
         folder = self.path(size, seed)
+        self._keep(size, seed, None)
         loss = self._trained(folder, own, seed)
         model = load_model(folder, "raw", self.device)
         cell = self._measured(model, own, size, seed, loss)
         cell = replace(cell, seconds=time.monotonic() - begun)
-        content = msgspec.json.encode(_Kept(self.identity(size, seed), cell))
-        replace_file(self._file(size, seed), lambda path: Path(path).write_bytes(content))
+        self._keep(size, seed, cell)
         return cell
+
+    def _keep(self, size: int, seed: int, cell: SweepCell | None) -> None:
+        content = msgspec.json.encode(_Kept(self._identity[size, seed], cell))
+        replace_file(self._file(size, seed), lambda path: Path(path).write_bytes(content))
 
     def _trained(self, folder: Path, own: Sequence[tuple[int, ...]], seed: int) -> float:
         """Train the cell's network; its last loss."""
@@ -273,8 +259,10 @@ class Sweep:
 
 
 class _Kept(msgspec.Struct, frozen=True):
+    """Written without a cell before it is made: the folder is then known to be the sweep's."""
+
     identity: str
-    cell: SweepCell
+    cell: SweepCell | None
 
 
 def _rows_of(texts: Sequence[tuple[int, ...]]) -> TrainingRows:
@@ -291,10 +279,10 @@ def _placed(model: LoadedModel, texts: Sequence[tuple[int, ...]]) -> list[Row]:
 
 
 def _split(measured: Sequence[BasinMeasurement | Skipped]) -> SplitMeasures:
-    """Raises SweepError where a text could not be measured: the network's numbers are none."""
+    """Raises FloatingPointError where a text could not be measured: the network's numbers are none."""
     bad = next((m for m in measured if isinstance(m, Skipped)), None)
     if bad is not None:
-        raise SweepError(f"a text could not be measured: {bad.reason}")
+        raise FloatingPointError(f"a text could not be measured: {bad.reason}")
     found = [m for m in measured if isinstance(m, BasinMeasurement)]
     levels = range(len(found[0].levels))
 
@@ -309,8 +297,3 @@ def _split(measured: Sequence[BasinMeasurement | Skipped]) -> SplitMeasures:
         entropy=tuple(m.entropy.entropy_mean for m in found),
         surprise=tuple(m.entropy.surprise_mean for m in found),
     )
-
-
-def plain(settings: SweepSettings) -> dict[str, Any]:
-    """The settings as plain values."""
-    return asdict(settings)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import special
 
+from audit_cli.audits.sweep import Corpus
 from audit_cli.records import (
     Interval,
     RunInfo,
@@ -36,7 +37,21 @@ def sweep_report(
     peak = max(rows, key=lambda row: row.perplexity.value).size
     points = tuple(_points(by_size, deciding, seed)) if len(by_size) > 1 else ()
     heldout = len(cells[0].heldout.entropy)
-    return SweepReport(run, cells[0].levels, deciding, rows, points, peak, heldout, warnings)
+    return SweepReport(run, cells[0].levels, deciding, rows, points, peak, heldout, cells[0].parameters, warnings)
+
+
+def remarks(corpus: Corpus, cells: Sequence[SweepCell]) -> tuple[str, ...]:
+    """What a reader should know of the text."""
+    told = []
+    if corpus.left_out:
+        told.append(f"{corpus.left_out:,} lines have no tokens, or a character outside the vocabulary: left out")
+    twice = max(cell.duplicates for cell in cells)
+    if twice:
+        told.append(f"up to {twice:,} lines of a training set occur in it before: kept, as the corpus has them")
+    few = min(len(cell.train.entropy) for cell in cells)
+    if few < len(cells[0].heldout.entropy):
+        told.append(f"the smallest training set has {few:,} texts to measure: those that occur once")
+    return tuple(told)
 
 
 def _points(by_size: dict[int, list[SweepCell]], deciding: int, seed: int) -> list[TransitionPoint]:

@@ -14,7 +14,7 @@ from audit_cli.checkpoints.errors import CheckpointError
 from audit_cli.checkpoints.loaded import Layout
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import Schedule, schedule_config, schedule_from_config
-from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
+from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer, TimelessConfig
 from audit_cli.models.dit import DiT, DiTConfig
 from audit_cli.models.gidd import Gidd, GiddConfig
 from audit_cli.models.sumi import Sumi, SumiConfig
@@ -24,15 +24,20 @@ FORMAT = 1
 NetworkConfig = AdditiveConfig | DiTConfig | GiddConfig | SumiConfig
 Network = AdditiveTransformer | DiT | Gidd | Sumi
 # What training makes; the others are only converted.
-TRAINED: dict[str, type[AdditiveConfig] | type[DiTConfig]] = {"additive": AdditiveConfig, "dit": DiTConfig}
+TRAINED: dict[str, type[AdditiveConfig] | type[DiTConfig]] = {
+    "additive": AdditiveConfig,
+    "timeless": TimelessConfig,
+    "dit": DiTConfig,
+}
 BACKBONES: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
     "additive": (AdditiveConfig, AdditiveTransformer),
+    "timeless": (TimelessConfig, AdditiveTransformer),
     "dit": (DiTConfig, DiT),
     "gidd": (GiddConfig, Gidd),
     "sumi": (SumiConfig, Sumi),
 }
 # Their denoisers are told nothing of time and have one law.
-TIMELESS = ("gidd", "sumi")
+TIMELESS = ("timeless", "gidd", "sumi")
 ROWS = ("cut", "pad", "pack")
 # Far above any published model; a configuration beyond these is damaged or hostile.
 LIMITS = {"vocab_size": 1 << 22, "max_length": 1 << 17, "width": 1 << 16, "layers": 1024, "heads": 1024}

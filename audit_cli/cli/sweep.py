@@ -39,8 +39,8 @@ def _checked(text: str | None) -> str | None:
 def command(
     text: Annotated[Path, typer.Argument(metavar="TEXT", help="The corpus: .txt, a line each, or .jsonl.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the models and tables.", show_default=False)
-    ],
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the models and tables.")
+    ] = Path("runs"),
     sizes: Annotated[
         str | None,
         options.option(
@@ -49,6 +49,12 @@ def command(
     ] = None,
     preset: Annotated[
         Preset | None, options.option(SWEEP, "demo: the defaults on letters, 32 tokens.", metavar="NAME")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        options.option(
+            SWEEP, "Once more with a change, e.g. schedule=cosine; all in one table.", "--vary", metavar="NAME=VALUE"
+        ),
     ] = None,
     seeds: Annotated[int, options.number(SWEEP, "Models of each size.", high=100, show_default=True)] = 1,
     texts: Annotated[

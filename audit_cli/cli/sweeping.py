@@ -2,22 +2,32 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from audit_cli import __version__
-from audit_cli.audits.sweep import Corpus, Sweep, SweepError, SweepSettings
-from audit_cli.audits.sweep_report import sweep_report
+from audit_cli.audits.sweep import Corpus, Sweep
+from audit_cli.audits.sweep_report import remarks, sweep_report
+from audit_cli.audits.sweep_settings import SweepError, SweepSettings
 from audit_cli.audits.watch import Watch
-from audit_cli.candidates import open_texts
 from audit_cli.checkpoints.errors import Untokenizable
-from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
+from audit_cli.checkpoints.tokenizer import TextTokenizer
 from audit_cli.cli import session
 from audit_cli.cli.running import usable_device
-from audit_cli.records import Candidate, RunInfo, Skipped, SweepCell
-from audit_cli.reports.sweep import sweep_lines, write_sweep
-from audit_cli.training import TrainingSettings
+from audit_cli.cli.training_text import training_text, training_tokenizer
+from audit_cli.records import RunInfo, SweepReport, SweepVariant
+from audit_cli.reports.sweep import cell_line, sweep_lines, write_sweep
+from audit_cli.reports.variants import variant_lines, write_variants
+from audit_cli.training import TrainingError, TrainingSettings
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A sweep that is checked and can begin; `change` is what it differs in from the first."""
+
+    change: str
+    sweep: Sweep
 
 
 def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
@@ -42,54 +52,61 @@ def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
         ),
         seed=asked["seed"],
     )
-    begun = time.monotonic()
-    device = usable_device(asked["device"])
-    normalize = str(asked["normalize"] or ("letters" if asked["preset"] else "none"))
-    lines = _lines(asked["text"])
+    quiet: bool = asked["quiet"]
     folder: Path = asked["output"]
-    try:
-        tokenizer = _tokenizer(asked["tokenizer"], lines, normalize)
-        corpus = Corpus.of(lines, lambda line: _encoded(tokenizer, line), settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        watch: Watch
-        with session.show_progress(asked["quiet"]) as watch:
-            sweep = Sweep(corpus, tokenizer, settings, folder, device, watch)
-            if len(sweep.places()) > sweep.missing():
-                watch.warn(f"going on: {len(sweep.places()) - sweep.missing()} of {len(sweep.places())} are there")
-            cells = []
-            for cell in sweep.cells():
-                cells.append(cell)
-                if not asked["quiet"]:
-                    session.note(_told(cell, sweep))
-    except (SweepError, ValueError) as error:
-        session.fail(str(error), session.USAGE)
-    info = RunInfo("sweep", __version__, asdict(settings), "", str(device), "float32", "",
-                   time.monotonic() - begun, 0)  # fmt: skip
-    report = sweep_report(cells, settings.deciding, info, settings.seed, _warnings(corpus, cells))
+    watch: Watch
+    with session.show_progress(quiet) as watch:
+        try:
+            planned = _planned(asked, settings, folder, watch)
+        except ValueError as error:
+            session.fail(str(error), session.USAGE)
+        for one in planned:
+            one.sweep.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            variants = [SweepVariant(one.change, _done(one, watch, quiet)) for one in planned]
+        except KeyboardInterrupt as stopped:
+            session.fail(
+                f"stopped; finished models stay in {folder}, and the same command goes on", session.stop_code(stopped)
+            )
+        except TrainingError as error:
+            session.fail(f"{error}; finished models stay in {folder}", session.UNAUDITABLE)
+    _report(planned, variants, folder)
+
+
+def _report(planned: list[_Planned], variants: list[SweepVariant], folder: Path) -> None:
+    """The first sweep as a whole, and a table over all; every one of them has files of its own."""
     console = session.stdout()
-    for part in sweep_lines(report, console.width):
+    for part in sweep_lines(variants[0].report):
         console.print(part)
-    for file in write_sweep(report, folder):
+    written = [write_sweep(found.report, one.sweep.folder) for one, found in zip(planned, variants, strict=True)]
+    if len(variants) > 1:
+        for part in variant_lines(variants):
+            console.print(part)
+        written.append(write_variants(variants, folder))
+        session.note(f"wrote the same files for each variant, in {len(variants) - 1} folders in {folder}")
+    for file in [*written[0], *(written[-1] if len(variants) > 1 else [])]:
         session.note(f"wrote {file}")
 
 
-def _lines(path: Path) -> list[str]:
-    """The texts of a corpus, duplicates too."""
-    out = []
-    for text in open_texts([path]):
-        if isinstance(text, Skipped):
-            session.fail(f"{text.candidate.id}: {text.reason}", session.USAGE)
-        assert isinstance(text, Candidate)  # noqa: S101 - else it was skipped
-        if text.text is None:
-            session.fail(f"{text.id}: input_ids cannot be trained on; give the text", session.USAGE)
-        out.append(text.text)
+def _planned(asked: Mapping[str, Any], settings: SweepSettings, folder: Path, watch: Watch) -> list[_Planned]:
+    """The sweep as it is asked for, and one for each variant, none begun. Raises ValueError where one cannot be."""
+    device = usable_device(asked["device"])
+    texts = [candidate.text or "" for candidate in training_text(asked["text"])]
+    normalize = str(asked["normalize"] or ("letters" if asked["preset"] else "none"))
+    tokenizer = training_tokenizer(asked["tokenizer"], texts, "cut", normalize)
+    corpus = Corpus.of(texts, lambda line: _encoded(tokenizer, line), settings)
+    out = [_Planned("", Sweep(corpus, tokenizer, settings, folder, device, watch))]
+    for change in dict.fromkeys(asked["vary"] or ()):
+        varied = settings.varied(change)
+        if varied == settings:
+            raise SweepError(f"{change!r} changes nothing")
+        out.append(_Planned(change, Sweep(corpus, tokenizer, varied, folder / _name(change), device, watch)))
     return out
 
 
-def _tokenizer(name: str, lines: list[str], normalize: str) -> TextTokenizer:
-    if name == "char" or name.startswith("bpe:"):
-        return train_tokenizer(name, lines, "cut", normalize)
-    return load_tokenizer(Path(name))
+def _name(change: str) -> str:
+    """A variant's folder: schedule=cosine is schedule-cosine."""
+    return change.replace(" ", "").replace("=", "-").replace(",", "_")
 
 
 def _encoded(tokenizer: TextTokenizer, line: str) -> tuple[int, ...]:
@@ -100,25 +117,19 @@ def _encoded(tokenizer: TextTokenizer, line: str) -> tuple[int, ...]:
         return ()
 
 
-def _told(cell: SweepCell, sweep: Sweep) -> str:
-    """A line a cell, as it is done."""
-    k = sweep.settings.deciding
-    train, held = (sum(split.recovery[k]) / len(split.recovery[k]) for split in (cell.train, cell.heldout))
-    seed = f" seed {cell.seed}" if sweep.settings.seeds > 1 else ""
-    return (
-        f"{cell.size:>9,} lines{seed}: recovery {train:.2f} of training text, {held:.2f} of held-out text, "
-        f"in {cell.seconds:.0f} s"
-    )
-
-
-def _warnings(corpus: Corpus, cells: list[SweepCell]) -> tuple[str, ...]:
-    told = []
-    if corpus.left_out:
-        told.append(f"{corpus.left_out:,} lines have no tokens, or a character outside the vocabulary: left out")
-    twice = max(cell.duplicates for cell in cells)
-    if twice:
-        told.append(f"up to {twice:,} lines of a training set occur in it before: kept, as the corpus has them")
-    few = min(len(cell.train.entropy) for cell in cells)
-    if few < len(cells[0].heldout.entropy):
-        told.append(f"the smallest training set has {few:,} texts to measure: those that occur once")
-    return tuple(told)
+def _done(planned: _Planned, watch: Watch, quiet: bool) -> SweepReport:
+    begun = time.monotonic()
+    sweep, settings = planned.sweep, planned.sweep.settings
+    total = len(sweep.places())
+    if planned.change and not quiet:
+        session.note(planned.change)
+    if sweep.missing() < total:
+        watch.warn(f"going on: {total - sweep.missing()} of {total} models are there")
+    cells = []
+    for cell in sweep.cells():
+        cells.append(cell)
+        if not quiet:
+            session.note(cell_line(cell, settings.deciding, settings.seeds > 1))
+    info = RunInfo("sweep", __version__, asdict(settings), sweep.sha256(), str(sweep.device), "float32", "",
+                   time.monotonic() - begun, 0)  # fmt: skip
+    return sweep_report(cells, settings.deciding, info, settings.seed, remarks(sweep.corpus, cells))

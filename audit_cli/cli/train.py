@@ -25,6 +25,7 @@ class Normalize(StrEnum):
 
 class Backbone(StrEnum):
     ADDITIVE = "additive"
+    TIMELESS = "timeless"
     DIT = "dit"
 
 

@@ -6,20 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from audit_cli.candidates import open_texts
 from audit_cli.checkpoints.native_config import TRAINED, NativeConfig
-from audit_cli.checkpoints.tokenizer import TextTokenizer, load_tokenizer, train_tokenizer
+from audit_cli.checkpoints.tokenizer import TextTokenizer
 from audit_cli.cli import session
 from audit_cli.cli.running import usable_device
+from audit_cli.cli.training_text import training_text, training_tokenizer
 from audit_cli.diffusion.schedules import SCHEDULES
-from audit_cli.records import Candidate, Skipped
+from audit_cli.records import Candidate
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.training import (
     TrainingError,
@@ -164,19 +163,9 @@ def _manifest(order: TrainingOrder, step: int, texts: Sequence[Candidate], rows:
 
 def _data(order: TrainingOrder) -> tuple[TextTokenizer, list[Candidate], TrainingRows]:
     """The tokenizer, the texts that are trained on, and their rows. Raises ValueError on text that cannot be."""
-    given = list(islice(open_texts([order.text]), order.skip, None))
-    for bad in (text for text in given if isinstance(text, Skipped)):
-        raise ValueError(f"{bad.candidate.id}: {bad.reason}")
-    read = [text for text in given if isinstance(text, Candidate)]
-    without = next((c for c in read if c.text is None), None)
-    if without is not None:
-        raise ValueError(f"{without.id}: input_ids cannot be trained on; give the text")
-    texts = [c.text or "" for c in read]
-    # The vocabulary is the whole file's, so that models of different subsets can be compared.
-    if order.tokenizer == "char" or order.tokenizer.startswith("bpe:"):
-        tokenizer = train_tokenizer(order.tokenizer, texts, order.rows, order.normalize)
-    else:
-        tokenizer = load_tokenizer(Path(order.tokenizer))
+    read = training_text(order.text, order.skip)
+    texts = [candidate.text or "" for candidate in read]
+    tokenizer = training_tokenizer(order.tokenizer, texts, order.rows, order.normalize)
     chosen = read[: order.limit]
     return tokenizer, chosen, make_rows(texts[: order.limit], tokenizer, order.length, order.rows)
 

@@ -6,6 +6,7 @@ position embeddings as large as the tokens' own. Positions are a table, so `max_
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,6 +22,10 @@ LEVEL_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class AdditiveConfig:
+    """A network that is told the noise level of its input."""
+
+    time_input: ClassVar[bool] = True
+
     vocab_size: int
     max_length: int
     width: int = 96
@@ -33,6 +38,13 @@ class AdditiveConfig:
             raise ValueError(f"width {self.width} is not a multiple of twice the {self.heads} heads")
 
 
+@dataclass(frozen=True)
+class TimelessConfig(AdditiveConfig):
+    """The same network, which has to see the noise level in the text."""
+
+    time_input: ClassVar[bool] = False
+
+
 class AdditiveTransformer(nn.Module):
     """Tokens and noise level in, last hidden states out; `head` turns them into logits."""
 
@@ -42,7 +54,8 @@ class AdditiveTransformer(nn.Module):
         width = config.width
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.position_embedding = nn.Embedding(config.max_length, width)
-        self.time_mlp = nn.Sequential(Dense(width, width), nn.SiLU(), Dense(width, width))
+        if config.time_input:
+            self.time_mlp = nn.Sequential(Dense(width, width), nn.SiLU(), Dense(width, width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.head = Dense(width, config.vocab_size)
@@ -60,7 +73,8 @@ class AdditiveTransformer(nn.Module):
         # Positions past the table are padding behind the mask.
         position = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=last)
         x = self.token_embedding(tokens).float() + self.position_embedding(position).float()
-        x = x + in_whole_blocks(self._time_features, level)[:, None]
+        if self.config.time_input:
+            x = x + in_whole_blocks(self._time_features, level)[:, None]
         distance = position - position[:, None] + last
         for block in self.blocks:
             x = block(x, distance, mask)

@@ -60,6 +60,7 @@ from audit_cli.records.sweep import (
     SweepCell,
     SweepReport,
     SweepRow,
+    SweepVariant,
     TransitionPoint,
 )
 from audit_cli.records.texts import Candidate, Row, Skipped
@@ -116,6 +117,7 @@ __all__ = [
     "SweepCell",
     "SweepReport",
     "SweepRow",
+    "SweepVariant",
     "TextResult",
     "TokenMeasurement",
     "TransitionPoint",

@@ -91,4 +91,17 @@ class SweepReport:
     points: tuple[TransitionPoint, ...]
     perplexity_peak: int
     heldout: int
+    parameters: int
     warnings: tuple[str, ...] = ()
+
+    def point(self, name: str) -> TransitionPoint | None:
+        """The point of a name; none of a single size."""
+        return next((point for point in self.points if point.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepVariant:
+    """A sweep that differs from the first of several in one respect, `change`; empty for the first."""
+
+    change: str
+    report: SweepReport

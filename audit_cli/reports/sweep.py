@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import Interval, SweepReport, SweepRow, TransitionPoint
+from audit_cli.records import Interval, SweepCell, SweepReport, SweepRow, TransitionPoint
 from audit_cli.reports.files import write_file
 from audit_cli.reports.metadata import plain
 from audit_cli.reports.parts import RULED
@@ -29,7 +29,7 @@ BY_LEVEL = (
 )
 
 
-def sweep_lines(report: SweepReport, width: int) -> Iterator[RenderableType]:
+def sweep_lines(report: SweepReport) -> Iterator[RenderableType]:
     """The report of `uddm-audit sweep`."""
     yield Text(_run_line(report))
     for warning in report.warnings:
@@ -39,7 +39,7 @@ def sweep_lines(report: SweepReport, width: int) -> Iterator[RenderableType]:
         yield _curve(report)
         yield Text()
         for point in report.points:
-            yield Text.assemble((f" N_{point.name:<6}", "bold"), _point(point))
+            yield Text.assemble((f" N_{point.name:<6}", "bold"), _told(point))
         peak = report.perplexity_peak
         yield Text.assemble((" perplexity ", "bold"), f"of held-out text is highest at {peak:,} lines")
     yield Text()
@@ -51,13 +51,25 @@ copies     share of what the model writes by itself that is a training text, wor
 N          lines to train on: with fewer the model memorizes. It holds for this corpus, network and number of steps"""
 
 
+def cell_line(cell: SweepCell, deciding: int, several: bool) -> str:
+    """A line about a model when it is done; `several` are there of a size."""
+    train, held = (
+        sum(split.recovery[deciding]) / len(split.recovery[deciding]) for split in (cell.train, cell.heldout)
+    )
+    seed = f" seed {cell.seed}" if several else ""
+    return (
+        f"{cell.size:>9,} lines{seed}: recovery {train:.2f} of training text, {held:.2f} of held-out text, "
+        f"in {cell.seconds:.0f} s"
+    )
+
+
 def _run_line(report: SweepReport) -> str:
     s = report.run.settings
     training: Any = s["training"]
     return (
         f"Sweep  {len(report.rows)} sizes, {report.heldout:,} held-out lines, {s['backbone']} network of width "
-        f"{s['width']}, {s['layers']} layers, {s['schedule']} schedule, {training['loss']} loss, "
-        f"{training['steps']:,} steps each, seed {s['seed']}"
+        f"{s['width']}, {s['layers']} layers, {report.parameters:,} parameters, {s['schedule']} schedule, "
+        f"{training['loss']} loss, {training['steps']:,} steps each, seed {s['seed']}"
     )
 
 
@@ -86,7 +98,7 @@ def _share(found: Interval) -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def _point(point: TransitionPoint) -> str:
+def _told(point: TransitionPoint) -> str:
     """A size and its interval; beyond the sizes nothing is claimed."""
     n, tokens = point.sequences, point.tokens
     if point.censored == "low":
@@ -131,6 +143,7 @@ def _facts(report: SweepReport) -> dict[str, Any]:
         "device": run.device,
         "seconds": round(run.seconds, 1),
         "heldout": report.heldout,
+        "parameters": report.parameters,
         "levels": report.levels,
         "deciding_level": report.levels[report.deciding],
         "transition": report.points,

@@ -3,9 +3,10 @@
 from audit_cli.training.folder import check_folder, make_folder
 from audit_cli.training.manifest import check_manifest, manifest_path, write_manifest
 from audit_cli.training.rows import TrainingRows, make_rows
-from audit_cli.training.trainer import Progress, TrainingError, TrainingSettings, train
+from audit_cli.training.trainer import LOSSES, Progress, TrainingError, TrainingSettings, train
 
 __all__ = [
+    "LOSSES",
     "Progress",
     "TrainingError",
     "TrainingRows",

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from itertools import pairwise
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from audit_cli.audits import sweep as sweeping
-from audit_cli.audits.sweep import ALL, Corpus, Sweep, SweepError, SweepSettings
+from audit_cli.audits.sweep import Corpus, Sweep
 from audit_cli.audits.sweep_report import sweep_report
+from audit_cli.audits.sweep_settings import ALL, SweepError, SweepSettings
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints.tokenizer import train_tokenizer
 from audit_cli.records import RunInfo
@@ -106,23 +108,72 @@ def test_what_is_made_is_not_made_again(folder, monkeypatch):
     assert swept(home).missing() == 0
 
 
-def test_only_what_is_missing_is_made_and_comes_out_the_same(folder, monkeypatch):
-    home, cells = folder
-    file = home / f"16{sweeping.MEASURED}"
-    before = file.read_bytes()
-    file.write_text("{")
-    again = swept(home)
-    assert again.missing() == 1
-    remade = list(again.cells())
-    assert [replace(cell, seconds=0) for cell in remade] == [replace(cell, seconds=0) for cell in cells]
-    assert json.loads(before)["identity"] == json.loads(file.read_bytes())["identity"]
+def test_a_cell_that_was_stopped_is_made_anew_and_comes_out_the_same(folder, tmp_path, monkeypatch):
+    _, cells = folder
+
+    def stopped(*given, **named):
+        yield next(train(*given, **named))
+        raise KeyboardInterrupt
+
+    train = sweeping.train
+    cell = iter(swept(tmp_path).cells())
+    next(cell)
+    monkeypatch.setattr(sweeping, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        next(cell)
+    monkeypatch.undo()
+    again = swept(tmp_path)
+    assert again.missing() == 2
+    assert [replace(cell, seconds=0) for cell in again.cells()] == [replace(cell, seconds=0) for cell in cells]
 
 
-def test_other_settings_or_another_corpus_are_other_cells(folder):
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda home: swept(home, replace(TINY, training=TrainingSettings(steps=21))),
+        lambda home: swept(home, replace(TINY, schedule="cosine")),
+        lambda home: swept(home, lines=LINES[:121]),
+    ],
+)
+def test_models_of_other_settings_or_another_corpus_are_not_written_over(folder, other):
     home, _ = folder
-    assert swept(home, replace(TINY, training=TrainingSettings(steps=21))).missing() == 3
-    assert swept(home, replace(TINY, schedule="cosine")).missing() == 3
-    assert swept(home, lines=LINES[:121]).missing() == 3
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    with pytest.raises(SweepError, match=r"8: was made of another corpus, with other settings"):
+        other(home)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_what_no_sweep_made_is_not_written_over(folder, tmp_path):
+    (tmp_path / "16").mkdir()
+    assert swept(tmp_path).missing() == 3
+    (tmp_path / "16" / "thesis.txt").write_text("mine")
+    with pytest.raises(SweepError, match=r"16: is there, and no sweep made it"):
+        swept(tmp_path)
+    (tmp_path / "16" / "thesis.txt").unlink()
+    (tmp_path / f"16{sweeping.MEASURED}").write_text("{")
+    with pytest.raises(SweepError, match=r"cannot be read; delete it"):
+        swept(tmp_path)
+
+
+class TestVariants:
+    def test_a_change_is_read_as_it_is_written(self):
+        varied = TINY.varied("backbone=dit, learning-rate=0.003,width=32")
+        assert varied == replace(TINY, backbone="dit", width=32, training=replace(TINY.training, learning_rate=0.003))
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ("cosine", "'cosine' is no change; NAME=VALUE"),
+            ("sizes=3", "'sizes=3' is no change"),
+            ("schedule=quadratic", "'quadratic' is none of its values"),
+            ("width=0", "'0' is none of its values"),
+            ("learning-rate=fast", "'fast' is none of its values"),
+            ("", "'' is no change"),
+        ],
+    )
+    def test_what_is_none_says_what_is(self, change, says):
+        with pytest.raises(SweepError, match=re.escape(says)):
+            TINY.varied(change)
 
 
 def test_a_larger_sweep_takes_over_the_sizes_that_are_there(folder):
@@ -189,12 +240,57 @@ class TestCommand:
         assert "N_half" in done.stdout
         assert (tmp_path / "runs" / "8" / "model.safetensors").exists()
         again = uddm(*command)
-        assert "going on: 2 of 2 are there" in again.stderr
+        assert "going on: 2 of 2 models are there" in again.stderr
+
+    def test_variants_come_in_one_table(self, tmp_path):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        quick = ["--steps", "5", "--texts", "16", "--samples", "8", "--width", "16", "--layers", "1", "--heads", "2"]
+        vary = ["--vary", "backbone=timeless", "--vary", "backbone=dit,loss=elbo", "--vary", "width=32"]
+        runs = tmp_path / "runs"
+        done = uddm("sweep", corpus, "-o", runs, "--sizes", "8,32", *quick, *vary)
+        assert done.exit_code == 0, done.output
+        rows = list(csv.DictReader(io.StringIO((runs / "variants.csv").read_text())))
+        assert [row["variant"] for row in rows] == [
+            "as given",
+            "backbone=timeless",
+            "backbone=dit,loss=elbo",
+            "width=32",
+        ]
+        assert [row["loss"] for row in rows] == ["resampled", "resampled", "elbo", "resampled"]
+        own = list(csv.DictReader(io.StringIO((runs / "backbone-dit_loss-elbo" / "sweep.csv").read_text())))
+        assert rows[2]["recovery_train_smallest"] == own[0]["recovery_train_at_0.25"]
+        assert rows[2]["perplexity_largest"] == own[-1]["perplexity"]
+        # A network that is not told the time has the parameters of one that is, without those of its time.
+        assert int(rows[0]["parameters"]) - int(rows[1]["parameters"]) == 2 * (16 * 16 + 16)
+        assert (
+            json.loads((runs / "backbone-timeless" / "8" / "config.json").read_text())["backbone"]["name"] == "timeless"
+        )
+        for row in rows:
+            assert row["variant"] in done.stdout
+
+    def test_a_stopped_sweep_says_that_nothing_is_lost(self, tmp_path, monkeypatch):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        monkeypatch.setattr(sweeping.Sweep, "_trained", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        done = uddm("sweep", corpus, "-o", tmp_path / "runs", "--sizes", "8", "--texts", "16", "--steps", "5")
+        assert done.exit_code == 130
+        assert "the same command goes on" in done.stderr
+
+    def test_a_loss_that_is_no_number_is_no_fault_of_the_options(self, tmp_path):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        wild = ["--learning-rate", "1e30", "--steps", "30"]
+        done = uddm("sweep", corpus, "-o", tmp_path / "runs", "--sizes", "8", "--texts", "16", *wild)
+        assert done.exit_code == 3, done.output
+        assert "try a smaller --learning-rate; finished models stay" in done.stderr
 
     @pytest.mark.parametrize(
         ("options", "says"),
         [
             (["--sizes", "8,x"], "no list of sizes"),
+            (["--vary", "width=97"], "width 97"),
+            (["--vary", "width=96"], "changes nothing"),
             (["--sizes", "0"], "at least 1"),
             (["--sizes", "5000"], "usable lines"),
             (["--tokenizer", "gone.json"], "gone.json"),

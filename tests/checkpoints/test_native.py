@@ -14,7 +14,7 @@ from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.checkpoints.safetensors_files import tensors_sha256
 from audit_cli.checkpoints.tokenizer import train_tokenizer
 from audit_cli.diffusion.schedules import Cosine
-from audit_cli.models.additive import AdditiveConfig
+from audit_cli.models.additive import AdditiveConfig, TimelessConfig
 from audit_cli.models.dit import DiTConfig
 from audit_cli.records import Candidate, Skipped
 
@@ -30,7 +30,12 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "backbone"), [("additive", AdditiveConfig(8, 12, 16, 1, 2)), ("dit", DiTConfig(8, 12, 16, 1, 2))]
+    ("name", "backbone"),
+    [
+        ("additive", AdditiveConfig(8, 12, 16, 1, 2)),
+        ("timeless", TimelessConfig(8, 12, 16, 1, 2)),
+        ("dit", DiTConfig(8, 12, 16, 1, 2)),
+    ],
 )
 def test_what_is_saved_is_what_is_loaded(tmp_path, name, backbone):
     config = NativeConfig(name, backbone, Cosine(1e-2), rows="cut")

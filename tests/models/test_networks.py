@@ -7,7 +7,7 @@ from audit_cli.checkpoints.network_denoiser import NetworkDenoiser
 from audit_cli.diffusion.denoiser import Law
 from audit_cli.diffusion.schedules import LogLinear
 from audit_cli.models import time_features
-from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer
+from audit_cli.models.additive import AdditiveConfig, AdditiveTransformer, TimelessConfig
 from audit_cli.models.dit import DiT, DiTConfig
 
 
@@ -21,6 +21,7 @@ def randomised(network):
 
 NETWORKS = {
     "additive": randomised(AdditiveTransformer(AdditiveConfig(11, 24, 32, 2, 4))),
+    "timeless": randomised(AdditiveTransformer(TimelessConfig(11, 24, 32, 2, 4))),
     "dit": randomised(DiT(DiTConfig(11, 24, 32, 2, 4, condition_width=16))),
 }
 
@@ -65,11 +66,11 @@ def test_padding_behind_a_mask_is_as_if_it_were_not_there(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_noise_and_position_matter(name):
+def test_noise_and_position_matter_and_noise_not_where_there_is_no_time(name):
     net = NETWORKS[name]
     tokens = torch.full((2, 8), 3)
     hidden = net.hidden(tokens, torch.tensor([0.1, 0.9], dtype=torch.float64))
-    assert not torch.allclose(hidden[0], hidden[1])
+    assert torch.allclose(hidden[0], hidden[1]) == (name == "timeless")
     forth, back = torch.arange(8)[None], torch.arange(7, -1, -1)[None]
     t = torch.tensor([0.1], dtype=torch.float64)
     assert not torch.allclose(net.hidden(forth, t), net.hidden(back, t).flip(1))
