@@ -186,6 +186,7 @@ class Sweep:
         cell = self._measured(model, own, size, seed, loss)
         cell = replace(cell, seconds=time.monotonic() - begun)
         self._keep(size, seed, cell)
+        self.watch.part_done()
         return cell
 
     def _keep(self, size: int, seed: int, cell: SweepCell | None) -> None:

@@ -14,6 +14,12 @@ from audit_cli.diffusion.denoiser import Denoiser
 class Watch:
     """Told of the stages of an audit and of their progress, in network evaluations of one sequence."""
 
+    def whole(self, name: str, parts: int) -> None:
+        """A long run of so many parts begins, each of stages of its own."""
+
+    def part_done(self) -> None:
+        """A part of the long run is done."""
+
     def stage(self, name: str, evaluations: int) -> None:
         """A stage of about so many evaluations begins."""
 

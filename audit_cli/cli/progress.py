@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from audit_cli.audits import Watch
@@ -18,6 +26,16 @@ class ProgressWatch(Watch):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task = progress.add_task("starting", total=None)
+        self.long: TaskID | None = None
+
+    def whole(self, name: str, parts: int) -> None:
+        self.progress.remove_task(self.task)
+        self.long = self.progress.add_task(name, total=parts)
+        self.task = self.progress.add_task("starting", total=None)
+
+    def part_done(self) -> None:
+        if self.long is not None:
+            self.progress.advance(self.long)
 
     def stage(self, name: str, evaluations: int) -> None:
         self.progress.remove_task(self.task)

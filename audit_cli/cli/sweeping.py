@@ -60,6 +60,7 @@ def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
             planned = _planned(asked, settings, folder, watch)
         except ValueError as error:
             session.fail(str(error), session.USAGE)
+        watch.whole("models", sum(one.sweep.missing() for one in planned))
         for one in planned:
             one.sweep.folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -29,7 +29,7 @@ own, copies entropy of what the model writes by itself, nats, and share of it th
 def variant_lines(variants: Sequence[SweepVariant]) -> Iterator[RenderableType]:
     """The table over all variants, of which there are at least two."""
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("variant")
+    table.add_column("variant", overflow="fold")
     for name in ("parameters", "N_half", "N_meet", "recovery\ntraining", "recovery\nheld-out", "own", "copies"):
         table.add_column(name, justify="right", no_wrap=True)
     for variant in variants:
