@@ -26,7 +26,6 @@ from audit_cli.records import (
     AttractorReport,
     AttractorResult,
     Candidate,
-    Counts,
     Row,
     Skipped,
     Status,
@@ -34,6 +33,7 @@ from audit_cli.records import (
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.intervals import wilson
 
+NOT_FIXED = -1.0
 _DECODER = msgspec.msgpack.Decoder(AttractorMeasurement)
 
 
@@ -190,29 +190,26 @@ def group(results: Iterable[AttractorResult]) -> AttractorGroup:
         fixed += measured.fixed_point
         energies.append(measured.energy_mean)
         margins.append(measured.smallest_margin)
-        # Below all others, that no median has to be made up.
-        survived.append(-1 if measured.survived is None else measured.survived)
-        shares.append(-1 if measured.survived is None else measured.survived / measured.tokens)
-    counts = Counts(
+        if measured.survived is not None:
+            survived.append(measured.survived)
+            shares.append(measured.survived / measured.tokens)
+    # Of a text that is no fixed point nothing is made up: it stands below all others.
+    none = [NOT_FIXED] * (len(energies) - len(survived))
+    flips, share = _median([*none, *survived]), _median([*none, *shares])
+    return AttractorGroup(
         given=sum(statuses.values()),
         measured=statuses[Status.MEASURED],
         duplicates=statuses[Status.DUPLICATE],
         skipped=statuses[Status.SKIPPED],
-    )
-    if not energies:
-        return AttractorGroup(counts, 0, None, None, None, None, None)
-    middle, share = _median(survived), _median(shares)
-    return AttractorGroup(
-        counts,
-        fixed,
-        wilson(fixed, len(energies)),
-        _median(energies),
-        _median(margins),
-        None if middle < 0 else int(middle),
-        None if share < 0 else share,
+        fixed_points=fixed,
+        fixed_share=wilson(fixed, len(energies)) if energies else None,
+        energy_mean=_median(energies),
+        smallest_margin=_median(margins),
+        survived=None if flips is None or flips == NOT_FIXED else int(flips),
+        survived_share=None if share == NOT_FIXED else share,
     )
 
 
-def _median(values: Sequence[float]) -> float:
+def _median(values: Sequence[float]) -> float | None:
     """An observed value: of two in the middle the lower one."""
-    return float(np.quantile(np.asarray(values, dtype=np.float64), 0.5, method="lower"))
+    return float(np.quantile(np.asarray(values, dtype=np.float64), 0.5, method="lower")) if values else None

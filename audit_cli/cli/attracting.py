@@ -31,7 +31,7 @@ def attract(request: Request, settings: AttractorSettings) -> None:
                 watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
             found = attractors(model, request.texts or (), request.heldout, settings, shown, watch, journal)
         _finish(request, found, shown, journal)
-    counts = found.given.counts
+    counts = found.given
     if counts.skipped == counts.given or (request.strict and counts.skipped):
         session.note(f"exit 3: {counts.skipped:,} of {counts.given:,} texts could not be measured")
         raise typer.Exit(session.UNAUDITABLE)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from audit_cli.records.judgements import LawCheckResult, ModelInfo
 from audit_cli.records.measurements import Interval
-from audit_cli.records.reports import Counts, RunInfo, Status
+from audit_cli.records.reports import RunInfo, Status
 from audit_cli.records.texts import Candidate
 
 
@@ -89,13 +89,17 @@ class AttractorResult:
 
 @dataclass(frozen=True, slots=True)
 class AttractorGroup:
-    """Distinct texts together; medians are those of a text, the lower one of two, None where nothing was measured.
+    """Texts together, each distinct one once; medians are values of a text, the lower one of two.
 
-    In the median of `survived` a text that is no fixed point stands below those that survive no flip, and it is None
-    where the median text is none; `survived_share` is the same as a share of the text's tokens.
+    What needs a measured text is None where there is none. In the median of `survived` a text
+    that is no fixed point stands below those that survive no flip, and the median is None where it is such a text;
+    `survived_share` is the same of the share of the text's tokens.
     """
 
-    counts: Counts
+    given: int
+    measured: int
+    duplicates: int
+    skipped: int
     fixed_points: int
     fixed_share: Interval | None
     energy_mean: float | None

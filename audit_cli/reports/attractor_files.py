@@ -109,32 +109,27 @@ def summary(found: AttractorReport) -> list[str]:
     said_of = fixed_words(found.given, "text")
     if found.heldout is not None:
         said_of += f"; {fixed_words(found.heldout, 'held-out text')}"
-    counts = found.given.counts
-    gone = [
-        f"{number:,} {kind}"
-        for number, kind in ((counts.duplicates, "duplicate"), (counts.skipped, "skipped"))
-        if number
-    ]
-    held = found.heldout.counts.skipped if found.heldout else 0
-    gone += [f"{held:,} held-out skipped"] if held else []
+    gone = [f"{found.given.duplicates:,} duplicate"] if found.given.duplicates else []
+    gone += [f"{found.given.skipped:,} skipped"] if found.given.skipped else []
+    gone += [f"{found.heldout.skipped:,} held-out skipped"] if found.heldout and found.heldout.skipped else []
     return [f"{said_of}.", *([", ".join(gone) + "."] if gone else []), NO_VERDICT]
 
 
 def fixed_words(group: AttractorGroup, what: str) -> str:
     """3 of 4 texts are fixed points, .75 [.30, .95]"""
-    of = f"{group.fixed_points:,} of {group.counts.measured:,} {what}s {'is a' if group.fixed_points == 1 else 'are'}"
+    of = f"{group.fixed_points:,} of {group.measured:,} {what}s {'is a' if group.fixed_points == 1 else 'are'}"
     points = f"{of} fixed point{'s' * (group.fixed_points != 1)}"
     return points if group.fixed_share is None else f"{points}, {interval(group.fixed_share)}"
 
 
 def falls_to(result: AttractorResult) -> str:
-    """itself; 24; 24 (cycle of 4); 24 (moving)"""
+    """itself; 24; 24 (cycle 4); 24 (moving)"""
     measured = result.measurement
     if measured is None:
         return ""
     if measured.fixed_point:
         return "itself"
-    kind = {1: "", None: " (moving)"}.get(measured.period, f" (cycle of {measured.period})")
+    kind = {1: "", None: " (moving)"}.get(measured.period, f" (cycle {measured.period:,})")
     return f"{measured.distance:,}{kind}"
 
 

@@ -15,14 +15,14 @@ from audit_cli.reports.parts import ROWS_SHOWN, RULED, Notes, head, name_cell, s
 from audit_cli.safetext import for_terminal
 
 WIDE = 108
-WIDTHS = {"fixed": 8, "energy": 10, "smallest": 8, "flips": 10, "returned": 14, "a step": 7, "falls to": 15, "": 9}
+WIDTHS = {"fixed": 9, "energy": 10, "smallest": 8, "flips": 10, "returned": 14, "a step": 7, "falls to": 13}
 LEGEND = [
     ("fixed", "no token changes where every token is replaced by the most probable one, given all others"),
     ("energy", "-log p(token | all others), the mean over the text's tokens"),
     ("smallest margin", "log p of the token that is held the least, minus log p of the best other one"),
     ("flips survived", "tokens that may be replaced at random while half of the draws end in the very text"),
     ("a step changes", "tokens that one replacement by the most probable ones changes"),
-    ("falls to", "how many tokens away the state is in which such replacements end"),
+    ("falls to", "how many tokens away such replacements end: in another fixed point, or in a cycle of so many states"),
 ]
 WINDOW = ("+96", "of a text longer than the model the deepest window, which begins at this token")
 
@@ -32,8 +32,8 @@ def attractors_report(
 ) -> Iterator[RenderableType]:
     """The texts, the deepest first, then what they are altogether, and the held-out text beside them."""
     settings, reasons = found.run.settings, Notes()
-    texts = found.given.counts
-    held = "" if found.heldout is None else f", {found.heldout.counts.measured:,} held-out"
+    texts = found.given
+    held = "" if found.heldout is None else f", {found.heldout.measured:,} held-out"
     draws = f"{settings['restarts']} draws of flips, seed {settings['seed']}, {words.duration(found.run.seconds)}"
     run = f"{texts.measured:,} of {texts.given:,} texts measured{held}, {draws}"
     yield head(found.model, found.law, [("Run", run)], notes(found))
@@ -75,20 +75,19 @@ def _table(
         table.add_column(f"returned\nof {restarts} [95 %]", justify="right", no_wrap=True)
         table.add_column("a step\nchanges", justify="right", no_wrap=True)
     table.add_column("falls to,\ntokens away", justify="right", no_wrap=True)
-    if found.given.counts.skipped:
-        table.add_column("", no_wrap=True)
     room = width - width_of(table, WIDTHS)
     for result in rows:
         measured = result.measurement
         cells: list[str | Text] = [name_cell(result, redaction, room, reasons)]
         if measured is None:
-            cells += [""] * (5 + 2 * wide)
+            # Why stands below the table.
+            cells += [*skip_note(result, reasons), *[""] * (4 + 2 * wide)]
         else:
             cells += _cells(result, measured, wide, bits)
-        table.add_row(*cells, *skip_note(result, reasons))
+        table.add_row(*cells)
     table.add_section()
-    for name, group in (("these texts", found.given), ("held-out", found.heldout)):
-        if group is not None and group.counts.measured:
+    for name, group in (("these", found.given), ("held-out", found.heldout)):
+        if group is not None and group.measured:
             table.add_row(f"{name}, median", *_group_cells(group, wide, bits))
     return table
 
@@ -108,7 +107,7 @@ def _cells(result: AttractorResult, measured: AttractorMeasurement, wide: bool, 
 
 def _group_cells(group: AttractorGroup, wide: bool, bits: bool) -> Iterator[str]:
     assert group.energy_mean is not None and group.smallest_margin is not None  # noqa: S101 - something was measured
-    yield f"{group.fixed_points:,}/{group.counts.measured:,}"
+    yield f"{group.fixed_points:,}/{group.measured:,}"
     yield words.nats(group.energy_mean, bits)
     yield words.nats(group.smallest_margin, bits)
     yield "-" if group.survived_share is None else f"{group.survived_share:.0%}"
