@@ -5,8 +5,15 @@ from contextlib import closing
 from dataclasses import replace
 
 from audit_cli.api.parts import AnyTexts, AsWarnings, Dynamics, check_run, checked, read_again, redaction_of, require
-from audit_cli.audits import AttractorSettings, GenerationSettings, Journal, RetrievalSettings, generation, retrieval
-from audit_cli.audits import attractors as audited
+from audit_cli.audits import (
+    AttractorSettings,
+    GenerationSettings,
+    Journal,
+    RetrievalSettings,
+    generation,
+    measure_attractors,
+    retrieval,
+)
 from audit_cli.audits.law import SAMPLERS
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.records import AttractorReport, Candidate, GeneratedText, RetrievedText, Skipped
@@ -95,9 +102,9 @@ def attractors(
     require(restarts > 0, f"restarts must be at least 1, not {restarts}")
     check_run("default", 0.05, seed, batch_size)
     redaction, settings = redaction_of(key), AttractorSettings(restarts, seed, batch_size)
-    held = None if heldout is None else read_again(checked(heldout))
+    given, held = read_again(checked(texts)), None if heldout is None else read_again(checked(heldout))
     with closing(Journal(None, redaction.key)) as journal:
-        found = audited(model, read_again(checked(texts)), held, settings, redaction, AsWarnings(), journal)
+        found = measure_attractors(model, given, held, settings, redaction, AsWarnings(), journal)
         # Read while the journal is open.
         return replace(found, results=tuple(found.results))
 

@@ -1,6 +1,6 @@
 """The joins: candidates, held-out text, probes and verdicts into a report. Prints nothing."""
 
-from audit_cli.audits.attractors import AttractorSettings, attractors
+from audit_cli.audits.attractors import AttractorSettings, measure_attractors
 from audit_cli.audits.basins import BasinSettings, audit_basins, basins_audit, report_basins
 from audit_cli.audits.comparison import Comparison
 from audit_cli.audits.corpus import CorpusError
@@ -26,7 +26,6 @@ __all__ = [
     "RetrievalSettings",
     "Slot",
     "Watch",
-    "attractors",
     "audit_basins",
     "audit_entropy",
     "basins_audit",
@@ -34,6 +33,7 @@ __all__ = [
     "extraction_audit",
     "generation",
     "inspect_model",
+    "measure_attractors",
     "report_basins",
     "report_entropy",
     "report_extraction",

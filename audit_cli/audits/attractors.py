@@ -52,7 +52,7 @@ class AttractorSettings:
         return AttractorProbe(self.restarts, self.seed, self.batch_size)
 
 
-def attractors(
+def measure_attractors(
     model: LoadedModel,
     texts: Texts,
     heldout: Texts | None,

@@ -2,7 +2,7 @@
 
 import typer
 
-from audit_cli.audits import AttractorSettings, Journal, attractors
+from audit_cli.audits import AttractorSettings, Journal, measure_attractors
 from audit_cli.audits.provenance import identity
 from audit_cli.cli import session
 from audit_cli.cli.options import Unit
@@ -29,7 +29,7 @@ def attract(request: Request, settings: AttractorSettings) -> None:
             journal.bind(identity("attractors", settings, model, {}))
             if kept := journal.count():
                 watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
-            found = attractors(model, request.texts or (), request.heldout, settings, shown, watch, journal)
+            found = measure_attractors(model, request.texts or (), request.heldout, settings, shown, watch, journal)
         _finish(request, found, shown, journal)
     counts = found.given
     if counts.skipped == counts.given or (request.strict and counts.skipped):

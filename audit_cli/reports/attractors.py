@@ -14,7 +14,7 @@ from audit_cli.reports.attractor_files import depth, falls_to, flips_words, note
 from audit_cli.reports.parts import ROWS_SHOWN, RULED, Notes, head, name_cell, skip_note, width_of
 from audit_cli.safetext import for_terminal
 
-WIDE = 108
+NO_DRAWS_BELOW, NO_END_BELOW = 108, 76
 WIDTHS = {"fixed": 9, "energy": 10, "smallest": 8, "flips": 10, "returned": 14, "a step": 7, "falls to": 13}
 LEGEND = [
     ("fixed", "no token changes where every token is replaced by the most probable one, given all others"),
@@ -64,7 +64,8 @@ def _table(
     reasons: Notes,
     bits: bool,
 ) -> Table:
-    restarts, unit, wide = int(str(found.run.settings["restarts"])), words.unit(bits), width >= WIDE
+    restarts, unit, wide = int(str(found.run.settings["restarts"])), words.unit(bits), width >= NO_DRAWS_BELOW
+    ends = width >= NO_END_BELOW
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("text", vertical="bottom", no_wrap=True, overflow="ellipsis")
     table.add_column("fixed\npoint", no_wrap=True)
@@ -74,16 +75,17 @@ def _table(
     if wide:
         table.add_column(f"returned\nof {restarts} [95 %]", justify="right", no_wrap=True)
         table.add_column("a step\nchanges", justify="right", no_wrap=True)
-    table.add_column("falls to,\ntokens away", justify="right", no_wrap=True)
+    if ends:
+        table.add_column("falls to,\ntokens away", justify="right", no_wrap=True)
     room = width - width_of(table, WIDTHS)
     for result in rows:
         measured = result.measurement
         cells: list[str | Text] = [name_cell(result, redaction, room, reasons)]
         if measured is None:
             # Why stands below the table.
-            cells += [*skip_note(result, reasons), *[""] * (4 + 2 * wide)]
+            cells += [*skip_note(result, reasons), *[""] * (3 + 2 * wide + ends)]
         else:
-            cells += _cells(result, measured, wide, bits)
+            cells += [*_cells(result, measured, wide, bits), *([falls_to(result)] if ends else [])]
         table.add_row(*cells)
     table.add_section()
     for name, group in (("these", found.given), ("held-out", found.heldout)):
@@ -102,7 +104,6 @@ def _cells(result: AttractorResult, measured: AttractorMeasurement, wide: bool, 
         back = measured.returned(measured.survived) if measured.survived else None
         yield "" if share is None else f"{back} [{words.share(share.low)}, {words.share(share.high)}]"
         yield f"{measured.changed:,}"
-    yield falls_to(result)
 
 
 def _group_cells(group: AttractorGroup, wide: bool, bits: bool) -> Iterator[str]:
@@ -113,4 +114,3 @@ def _group_cells(group: AttractorGroup, wide: bool, bits: bool) -> Iterator[str]
     yield "-" if group.survived_share is None else f"{group.survived_share:.0%}"
     if wide:
         yield from ("", "")
-    yield ""
