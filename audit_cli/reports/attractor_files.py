@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import BinaryIO
 
-from audit_cli.records import AttractorGroup, AttractorReport, AttractorResult, LawCheck
+from audit_cli.records import AttractorGroup, AttractorMeasurement, AttractorReport, AttractorResult, LawCheck
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.columns import SCHEMA, Cells, Columns, cells_in_bits, columns
@@ -122,15 +122,13 @@ def fixed_words(group: AttractorGroup, what: str) -> str:
     return points if group.fixed_share is None else f"{points}, {interval(group.fixed_share)}"
 
 
-def falls_to(result: AttractorResult) -> str:
+def falls_to(measured: AttractorMeasurement) -> str:
     """itself; 24; 24 (cycle 4); 24 (moving)"""
-    measured = result.measurement
-    if measured is None:
-        return ""
     if measured.fixed_point:
         return "itself"
-    kind = {1: "", None: " (moving)"}.get(measured.period, f" (cycle {measured.period:,})")
-    return f"{measured.distance:,}{kind}"
+    if measured.period is None:
+        return f"{measured.distance:,} (moving)"
+    return f"{measured.distance:,}" + ("" if measured.period == 1 else f" (cycle {measured.period:,})")
 
 
 def flips_words(survived: int | None, tokens: int) -> str:

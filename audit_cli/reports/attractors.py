@@ -85,7 +85,7 @@ def _table(
             # Why stands below the table.
             cells += [*skip_note(result, reasons), *[""] * (3 + 2 * wide + ends)]
         else:
-            cells += [*_cells(result, measured, wide, bits), *([falls_to(result)] if ends else [])]
+            cells += [*_cells(result, measured, wide, bits), *([falls_to(measured)] if ends else [])]
         table.add_row(*cells)
     table.add_section()
     for name, group in (("these", found.given), ("held-out", found.heldout)):

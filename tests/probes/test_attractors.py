@@ -322,3 +322,19 @@ def test_a_text_of_one_token_is_measured():
     assert [(m.fixed_point, m.survived) for m in found] == [(True, 1), (False, None)]
     assert found[0].energy == pytest.approx(-math.log(2 / 3), abs=1e-6)
     assert found[0].smallest_margin == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_a_row_that_is_in_no_cycle_yet_is_still_moving():
+    # A state is read as a number, and the map adds one: a cycle of 32.
+    net = TableDenoiser(2, 5)
+    net.slope.zero_()
+    for state in itertools.product(range(2), repeat=5):
+        place = int(net.state(torch.tensor([state])))
+        new = [(place + 1) % 32 >> i & 1 for i in range(5)]
+        net.base[place] = torch.nn.functional.one_hot(torch.tensor(new), 2).float()
+    tokens, free = torch.zeros(1, 5, dtype=torch.int64), torch.ones(1, 5, dtype=torch.bool)
+    (whole,) = orbits(net, tokens, free, 1)
+    assert (whole.period, whole.distance) == (32, 0)
+    # After 20 = 0b10100 applications.
+    (cut,) = orbits(net, tokens, free, 1, most=20)
+    assert (cut.period, cut.distance, cut.evaluations) == (None, 2, 20)
