@@ -12,12 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
+    from audit_cli.api import attractors, basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
     from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import JournalError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
     from audit_cli.records import (
+        AttractorGroup,
+        AttractorMeasurement,
+        AttractorReport,
+        AttractorResult,
         Basin,
         BasinMeasurement,
         Candidate,
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AttractorGroup",
+    "AttractorMeasurement",
+    "AttractorReport",
+    "AttractorResult",
     "Baseline",
     "BaselineError",
     "Basin",
@@ -74,6 +82,7 @@ __all__ = [
     "UnauditableModel",
     "Verdict",
     "__version__",
+    "attractors",
     "basins",
     "calibrate",
     "check",
@@ -88,6 +97,7 @@ __all__ = [
 ]
 # Where a name comes from, as the imports above say it; all others are records.
 _PLACES = {
+    "attractors": "audit_cli.api",
     "basins": "audit_cli.api",
     "calibrate": "audit_cli.api",
     "check": "audit_cli.api",

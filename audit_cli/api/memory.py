@@ -1,12 +1,22 @@
-"""The model's memory for programs: what it writes by itself, and what a cue brings back, as lists of records."""
+"""The model's memory for programs: what it writes by itself, what a cue brings back, and which texts are attractors."""
 
 from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import replace
 
 from audit_cli.api.parts import AnyTexts, AsWarnings, Dynamics, check_run, checked, read_again, redaction_of, require
-from audit_cli.audits import GenerationSettings, RetrievalSettings, generation, retrieval
+from audit_cli.audits import (
+    AttractorSettings,
+    GenerationSettings,
+    Journal,
+    RetrievalSettings,
+    generation,
+    measure_attractors,
+    retrieval,
+)
 from audit_cli.audits.law import SAMPLERS
 from audit_cli.checkpoints import LoadedModel
-from audit_cli.records import Candidate, GeneratedText, RetrievedText, Skipped
+from audit_cli.records import AttractorReport, Candidate, GeneratedText, RetrievedText, Skipped
 
 
 def generate(
@@ -70,6 +80,33 @@ def retrieve(
     result, *_ = retrieval(model, [asked], settings, _corpus(corpus), redaction_of(key), AsWarnings()).cues
     require(not result.reason, result.reason)
     return list(result.attractors)
+
+
+def attractors(
+    model: LoadedModel,
+    texts: AnyTexts,
+    *,
+    heldout: AnyTexts | None = None,
+    restarts: int = 16,
+    seed: int = 0,
+    batch_size: int | None = None,
+    key: bytes | None = None,
+) -> AttractorReport:
+    """Whether each text is an attractor of the model, and how deep it lies: `results` is a tuple, a result a text.
+
+    `given` has the texts together, and `heldout` the held-out ones, which are measured alike. From so many `restarts`
+    draws it is told whether a text survives a number of flips. `key` is as in `basins`.
+
+    Raises ValueError on settings that do not fit, UnauditableModel on a network of the posterior law.
+    """
+    require(restarts > 0, f"restarts must be at least 1, not {restarts}")
+    check_run("default", 0.05, seed, batch_size)
+    redaction, settings = redaction_of(key), AttractorSettings(restarts, seed, batch_size)
+    given, held = read_again(checked(texts)), None if heldout is None else read_again(checked(heldout))
+    with closing(Journal(None, redaction.key)) as journal:
+        found = measure_attractors(model, given, held, settings, redaction, AsWarnings(), journal)
+        # Read while the journal is open.
+        return replace(found, results=tuple(found.results))
 
 
 def _corpus(texts: AnyTexts | None) -> Iterable[Candidate | Skipped] | None:

@@ -1,5 +1,6 @@
 """The joins: candidates, held-out text, probes and verdicts into a report. Prints nothing."""
 
+from audit_cli.audits.attractors import AttractorSettings, measure_attractors
 from audit_cli.audits.basins import BasinSettings, audit_basins, basins_audit, report_basins
 from audit_cli.audits.comparison import Comparison
 from audit_cli.audits.corpus import CorpusError
@@ -13,6 +14,7 @@ from audit_cli.audits.twins import Slot
 from audit_cli.audits.watch import Watch
 
 __all__ = [
+    "AttractorSettings",
     "BasinSettings",
     "Comparison",
     "CorpusError",
@@ -31,6 +33,7 @@ __all__ = [
     "extraction_audit",
     "generation",
     "inspect_model",
+    "measure_attractors",
     "report_basins",
     "report_entropy",
     "report_extraction",

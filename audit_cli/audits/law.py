@@ -21,6 +21,8 @@ SETTLED_STEPS = 8
 # Where a posterior law is looked at as it is, because it converts nowhere.
 UNCONVERTED_LEVEL = 0.5
 
+NO_ATTRACTORS = "the network predicts the posterior law, under which every text is a fixed point"
+
 
 def law_for_verdicts(model: LoadedModel, checked: LawCheckResult) -> LawCheck:
     """The law check's result; a family that declares another law than leave-one-out contradicts it by itself."""

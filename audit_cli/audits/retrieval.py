@@ -8,7 +8,7 @@ from audit_cli.audits.comparison import Texts
 from audit_cli.audits.corpus import nearest_in
 from audit_cli.audits.cues import Cue, cue_of
 from audit_cli.audits.generation import measured
-from audit_cli.audits.law import checked_law, clean_look, entropy_law, restoring
+from audit_cli.audits.law import NO_ATTRACTORS, checked_law, clean_look, entropy_law, restoring
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel, UnauditableModel
@@ -18,11 +18,6 @@ from audit_cli.records import Candidate, CueResult, Nearest, Retrieval, Retrieve
 from audit_cli.redaction import Redaction
 from audit_cli.statistics.intervals import wilson
 from audit_cli.statistics.nearest import NEAR
-
-NO_ATTRACTORS = (
-    "the network predicts the posterior law, under which every text is a fixed point: it has no attractors to run a "
-    "cue to"
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class RetrievalSettings:
         a level where the known positions are kept.
         """
         if model.denoiser.law is Law.POSTERIOR:
-            raise UnauditableModel(NO_ATTRACTORS)
+            raise UnauditableModel(f"{NO_ATTRACTORS}: it has no attractors to run a cue to")
         if self.freeze and self.level is not None:
             raise ValueError("a level corrupts known positions, and freeze keeps them: leave one of both out")
         return RetrievalProbe(

@@ -6,6 +6,7 @@ import typer
 
 from audit_cli import __version__
 from audit_cli.cli import (
+    attractors,
     baseline,
     basins,
     calibrate,
@@ -54,6 +55,7 @@ app.command("calibrate")(calibrate.command)
 app.command("extract")(extract.command)
 app.command("generate")(generate.command)
 app.command("retrieve")(retrieve.command)
+app.command("attractors")(attractors.command)
 app.command("evaluate")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("convert")(convert.command)

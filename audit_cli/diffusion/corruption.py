@@ -11,7 +11,7 @@ from uddm_kernels import corrupt, keyed_uniforms
 
 from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.randomness import Purpose, level_word, sequence_key, stream_word
-from audit_cli.diffusion.schedules import level_at
+from audit_cli.diffusion.schedules import level_at, reached_time
 
 # After so many draws a corruption that changes nothing is accepted: for one token of two, at level .05, one in 10^11.
 MAX_REDRAWS = 1000
@@ -176,6 +176,59 @@ def slot_starts(
     backend = denoiser.head.backend
     starts.tokens.copy_(corrupt(starts.clean, levels_at, u, v, denoiser.noise_tokens, starts.free, backend))
     return starts
+
+
+def flipped_starts(
+    denoiser: Denoiser,
+    clean: Int64[Tensor, "rows length"],
+    flips: Int64[Tensor, " rows"],
+    restarts: range,
+    seed: int,
+    free: Bool[Tensor, "rows length"],
+) -> Starts:
+    """Every row in every restart, in the order (row, restart), so many of its free tokens replaced by other ones.
+
+    The positions are the first `flips` in one random order of the row's free ones, and each has one other token, drawn
+    uniformly from the noise without the token that stands there: in one restart more flips contain fewer. Each row
+    stands at the time whose level is the share of its free tokens that is flipped. Needs at least two noise tokens,
+    and rows with not fewer free tokens than flips.
+    """
+    device, count, length = denoiser.device, len(restarts), clean.shape[1]
+    clean, free, flips = clean.to(device), free.to(device), flips.to(device)
+    shares = (flips / free.sum(1)).tolist()
+    times = [reached_time(denoiser.schedule, share) for share in shares]
+    keys = torch.tensor([sequence_key(seed, row) for row in clean.tolist()], dtype=torch.int64, device=device)
+
+    def words(values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=device)
+
+    starts = Starts(
+        tokens=clean.repeat_interleave(count, dim=0),
+        clean=clean.repeat_interleave(count, dim=0),
+        free=free.repeat_interleave(count, dim=0),
+        time=torch.tensor(times, dtype=torch.float64, device=device).repeat_interleave(count),
+        key=keys.repeat_interleave(count, dim=0),
+        stream=words([stream_word(Purpose.REVERSE, r) for r in restarts]).repeat(len(clean)),
+        level=words([level_word(share) for share in shares]).repeat_interleave(count),
+    )
+    draw = words([stream_word(Purpose.FLIP, r) for r in restarts]).repeat(len(clean))
+    u, v = _numbers(denoiser, starts.key, draw, 0, length)
+    # Positions that are not free come last; 53 bits leave no ties to speak of, and a stable sort decides them.
+    order = torch.where(starts.free, u, 2.0).argsort(dim=1, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(length, device=device).expand_as(order).contiguous())
+    flipped = rank < flips.repeat_interleave(count)[:, None]
+    starts.tokens.copy_(torch.where(flipped, _others(denoiser.noise_tokens, starts.clean, v), starts.clean))
+    return starts
+
+
+def _others(noise: Tensor, current: Tensor, v: Tensor) -> Tensor:
+    """A token of `noise` (support) other than the current one (rows, length), by uniform numbers `v` alike."""
+    support = noise.sort().values
+    place = torch.searchsorted(support, current.contiguous()).clamp(max=len(support) - 1)
+    inside = support[place] == current
+    pick = (v * (len(support) - inside.long())).long()
+    # Past the current token's place, everything moves up by one.
+    return support[pick + (inside & (pick >= place)).long()]
 
 
 def noise_starts(denoiser: Denoiser, count: int, length: int, seed: int, first: int = 0) -> Starts:

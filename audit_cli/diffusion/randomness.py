@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     REVERSE = 2
     GENERATE = 3
     PROBE = 4
+    FLIP = 5
 
 
 def sequence_key(seed: int, tokens: Sequence[int]) -> tuple[int, int]:

@@ -101,6 +101,12 @@ class Ancestral:
         return time_grid(start, self.steps, self.noise_removal, self.snap)
 
 
+def check_attractors(denoiser: Denoiser) -> None:
+    """Raise ValueError on a network without attractors: under a posterior law every text is a fixed point."""
+    if denoiser.law is not Law.LEAVE_ONE_OUT:
+        raise ValueError(f"the attractor dynamics needs a leave-one-out law, and this network's is {denoiser.law}")
+
+
 @dataclass(frozen=True)
 class Attractor:
     """x <- argmax x̂ at all free positions at once, to a fixed point, a cycle of two, or `max_iterations`.
@@ -116,8 +122,7 @@ class Attractor:
         return 4
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
-        if denoiser.law is not Law.LEAVE_ONE_OUT:
-            raise ValueError(f"the attractor dynamics needs a leave-one-out law, and this network's is {denoiser.law}")
+        check_attractors(denoiser)
         tokens = starts.tokens.clone()
         before = torch.full_like(tokens, -1)
         evaluations = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
@@ -183,12 +188,13 @@ class OneShot:
 
 def _argmax(denoiser: Denoiser, tokens: Tensor, free: Tensor, time: Tensor, rows: Tensor, batch_size: int) -> Tensor:
     """The most probable token at every free position of `rows`."""
-    parts = [
-        torch.where(
-            free[part], predict(denoiser, tokens[part], time[part]).top_token.view_as(tokens[part]), tokens[part]
-        )
-        for part in rows.split(batch_size)
-    ]
+    parts = []
+    for part in rows.split(batch_size):
+        stats = predict(denoiser, tokens[part], time[part])
+        finite = torch.isfinite(stats.top_logp).view_as(tokens[part])
+        if not bool((finite | ~free[part]).all()):
+            raise FloatingPointError("the network's logits are not finite")
+        parts.append(torch.where(free[part], stats.top_token.view_as(tokens[part]), tokens[part]))
     return torch.cat(parts)
 
 

@@ -67,7 +67,9 @@ class EntropyProbe:
         shape = (len(passes), *tokens.shape)
         entropy, surprise, margin, top_p = (
             torch.stack(column).view(shape).double().cpu()
-            for column in zip(*((s.entropy, -s.target_logp, _margin(s), s.top_logp.exp()) for s in passes), strict=True)
+            for column in zip(
+                *((s.entropy, -s.target_logp, margin_of(s), s.top_logp.exp()) for s in passes), strict=True
+            )
         )
         rank, top = passes[0].target_rank.view(tokens.shape).cpu(), passes[0].top_token.view(tokens.shape).cpu()
         for i, row in enumerate(rows):
@@ -132,7 +134,7 @@ class EntropyProbe:
         )
 
 
-def _margin(stats: RowStats) -> Tensor:
+def margin_of(stats: RowStats) -> Tensor:
     """log p of the text's own token minus that of the best other token; negative where the model prefers another."""
     rival = torch.where(stats.target_rank == 0, stats.second_logp, stats.top_logp)
     return stats.target_logp - rival

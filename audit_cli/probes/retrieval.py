@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
-from audit_cli.diffusion.corruption import Starts, slot_starts
+from audit_cli.diffusion.corruption import slot_starts
 from audit_cli.diffusion.denoiser import Denoiser
-from audit_cli.diffusion.samplers import Ancestral, OneShot, Sampler
-from audit_cli.diffusion.schedules import T_MIN, reached_time
+from audit_cli.diffusion.samplers import Ancestral, Sampler
+from audit_cli.diffusion.schedules import reached_time
+from audit_cli.probes.attractors import applied
 from audit_cli.probes.batching import auto_batch_size, trajectories_at_once
 from audit_cli.probes.extraction import START
 from audit_cli.records import Row
@@ -72,26 +72,9 @@ class RetrievalProbe:
             counts.update(map(tuple, outcome.tokens.tolist()))
             spent += int(outcome.evaluations.sum())
         ends = counts.most_common()
-        fixed = _fixed(denoiser, torch.tensor([tokens for tokens, _ in ends]), free, size)
+        found = torch.tensor([tokens for tokens, _ in ends], device=denoiser.device)
+        fixed = (applied(denoiser, found, free.to(denoiser.device).expand_as(found), size) == found).all(dim=1).tolist()
         return [
             Ending(Row(row.candidate, tokens, row.start, row.stop), count, still)
             for (tokens, count), still in zip(ends, fixed, strict=True)
         ], spent + len(ends)
-
-
-def _fixed(denoiser: Denoiser, ends: Tensor, free: Tensor, batch_size: int) -> list[bool]:
-    """Whether each row (rows, length) is a fixed point of x <- argmax at the `free` positions (1, length)."""
-    tokens, count = ends.to(denoiser.device), len(ends)
-    nothing = torch.zeros(count, dtype=torch.int64, device=denoiser.device)
-    still = Starts(
-        tokens=tokens,
-        clean=tokens,
-        free=free.to(denoiser.device).expand_as(tokens),
-        time=torch.full((count,), T_MIN, dtype=torch.float64, device=denoiser.device),
-        key=torch.zeros(count, 2, dtype=torch.int64, device=denoiser.device),
-        stream=nothing,
-        level=nothing,
-    )
-    after = OneShot().run(denoiser, still, batch_size).tokens
-    same: list[bool] = (after == tokens).all(dim=1).tolist()
-    return same

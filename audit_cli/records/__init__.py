@@ -4,6 +4,14 @@ Entropies and surprises are in nats; a report converts them where another unit i
 measured" and never zero.
 """
 
+from audit_cli.records.attractors import (
+    AttractorGroup,
+    AttractorMeasurement,
+    AttractorReport,
+    AttractorResult,
+    AttractorResults,
+    FlipCount,
+)
 from audit_cli.records.gate import GateReport, Limit, LimitState, Reason, SetReport
 from audit_cli.records.judgements import (
     Comparability,
@@ -68,6 +76,11 @@ from audit_cli.records.texts import Candidate, Row, Skipped
 __all__ = [
     "SURPRISE_CAP",
     "VANISHING_NATS",
+    "AttractorGroup",
+    "AttractorMeasurement",
+    "AttractorReport",
+    "AttractorResult",
+    "AttractorResults",
     "AuditReport",
     "Basin",
     "BasinMeasurement",
@@ -81,6 +94,7 @@ __all__ = [
     "Evidence",
     "ExtractionMeasurement",
     "FairnessCheck",
+    "FlipCount",
     "GateReport",
     "GeneratedText",
     "Generation",

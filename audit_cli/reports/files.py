@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AuditReport, Evaluation, GateReport, Generation, Retrieval
+from audit_cli.records import AttractorReport, AuditReport, Evaluation, GateReport, Generation, Retrieval
 from audit_cli.redaction import Redaction
+from audit_cli.reports.attractor_files import AttractorTable, attractors_metadata, write_attractors_table
 from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
 from audit_cli.reports.formats import FORMATS
 from audit_cli.reports.gate.formats import GATE_FORMATS
@@ -28,6 +29,7 @@ __all__ = [
     "check_file",
     "check_outputs",
     "parse_output",
+    "write_attractors",
     "write_evaluation",
     "write_file",
     "write_gate",
@@ -101,6 +103,18 @@ def write_ranked(output: Output, found: Generation | Retrieval, redaction: Redac
     table = RankedTable(found, redaction, bits)
     fills: dict[Path, Fill] = {output.path: partial(write_ranked_table, table, output.format)}
     meta = ranked_metadata(found).encode("ascii")
+    if not _holds(output.meta, meta):
+        fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return [output.path, output.meta]
+
+
+def write_attractors(output: Output, found: AttractorReport, redaction: Redaction, bits: bool) -> list[Path]:
+    """Write the table of a run of `attractors` and `OUT.meta.json` beside it; returns the files. As `write_report`
+    otherwise."""
+    table = AttractorTable(found, redaction, bits)
+    fills: dict[Path, Fill] = {output.path: partial(write_attractors_table, table, output.format)}
+    meta = attractors_metadata(found).encode("ascii")
     if not _holds(output.meta, meta):
         fills[output.meta] = lambda file: file.write(meta)
     _write_all(fills)

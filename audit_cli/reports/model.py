@@ -8,6 +8,7 @@ from rich.text import Text
 
 from audit_cli.records import (
     VANISHING_NATS,
+    AttractorReport,
     AuditReport,
     Generation,
     LawCheck,
@@ -47,7 +48,7 @@ WRITTEN_AGAIN = (
 )
 
 
-def law_notes(report: AuditReport | Generation | Retrieval) -> list[str]:
+def law_notes(report: AuditReport | Generation | Retrieval | AttractorReport) -> list[str]:
     """What a person should know of the law and the dynamics before she reads the numbers."""
     settings = report.run.settings
     notes = []

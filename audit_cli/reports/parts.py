@@ -8,7 +8,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import AuditReport, LawCheckResult, ModelInfo, Status, TextResult, Verdict
+from audit_cli.records import (
+    AttractorResult,
+    AuditReport,
+    LawCheckResult,
+    ModelInfo,
+    Status,
+    TextResult,
+    Verdict,
+)
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports import words
 from audit_cli.reports.legend import (
@@ -223,7 +231,7 @@ def verdict_width(rows: Iterable[TextResult]) -> int:
     return 14 + max((len(", known") for row in rows if row.known is not None), default=0)
 
 
-def skip_note(result: TextResult, notes: Notes) -> tuple[Text, ...]:
+def skip_note(result: TextResult | AttractorResult, notes: Notes) -> tuple[Text, ...]:
     """Without verdicts a skipped row says so after its last cell."""
     if result.status is not Status.SKIPPED:
         return ()
@@ -239,7 +247,7 @@ def width_of(table: Table, widths: dict[str, int]) -> int:
     return total
 
 
-def name_cell(result: TextResult, redaction: Redaction, room: int, notes: "Notes") -> Text:
+def name_cell(result: TextResult | AttractorResult, redaction: Redaction, room: int, notes: "Notes") -> Text:
     """Where the text stands and, in what is left of `room` cells, what may be shown of it."""
     where = Text(_where(result))
     if (result.windows or 1) > 1:
@@ -262,7 +270,7 @@ def name_cell(result: TextResult, redaction: Redaction, room: int, notes: "Notes
     return Text.assemble(where, "  ", shown)
 
 
-def _where(result: TextResult) -> str:
+def _where(result: TextResult | AttractorResult) -> str:
     """The id of a text."""
     return for_terminal(result.candidate.id)
 
