@@ -63,8 +63,10 @@ from audit_cli.records.sweep import (
     TransitionPoint,
 )
 from audit_cli.records.texts import Candidate, Row, Skipped
+from audit_cli.records.trajectory import OBSERVABLES, Trajectory, TrajectoryPosition, TrajectoryStep
 
 __all__ = [
+    "OBSERVABLES",
     "SURPRISE_CAP",
     "VANISHING_NATS",
     "AuditReport",
@@ -118,6 +120,9 @@ __all__ = [
     "SweepRow",
     "TextResult",
     "TokenMeasurement",
+    "Trajectory",
+    "TrajectoryPosition",
+    "TrajectoryStep",
     "TransitionPoint",
     "Verdict",
 ]
