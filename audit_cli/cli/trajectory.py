@@ -9,7 +9,7 @@ import typer
 from audit_cli.cli import inputs, session, usage
 from audit_cli.cli.entropy import DEFAULT_SAMPLES, SMALLEST_TIME, Context
 from audit_cli.cli.options import Protocol, Unit
-from audit_cli.reports.trajectory_files import PER_TOKEN, PICTURES, TRAJECTORY_FORMATS
+from audit_cli.reports.trajectory_files import PER_POSITION, PICTURES, TRAJECTORY_FORMATS
 
 # What is about verdicts, the texts themselves, or a run that can go on where it was stopped.
 NOT_ALONG = (
@@ -25,7 +25,7 @@ def run(asked: Mapping[str, Any]) -> None:
     files, paper = asked["files"] or [], asked["protocol"] is Protocol.PAPER
     start = _checked(asked, paper)
     usage.check_standard_input(files, None)
-    second = PER_TOKEN if asked["per_token"] else None
+    second = PER_POSITION if asked["per_token"] else None
     outputs = inputs.outputs(asked["output"], second, [asked["model"], *files], TRAJECTORY_FORMATS)
     if any(output.format in PICTURES for output in outputs) and find_spec("matplotlib") is None:
         session.fail("-o: a picture needs matplotlib: pip install 'uddm-audit[report]'", session.USAGE)
@@ -77,7 +77,7 @@ def _checked(asked: Mapping[str, Any], paper: bool) -> float:
     if asked["context"] is not Context.ALL:
         given.append("--context")
     if given:
-        session.fail(f"--trajectory measures and compares nothing: leave {given[0]} out", session.USAGE)
+        session.fail(f"--trajectory takes no {given[0]}: leave one of both out", session.USAGE)
     if paper and asked["steps"] is not None:
         session.fail("--protocol paper has its own 1000 steps: leave --steps out", session.USAGE)
     if asked["per_token"] and not asked["output"]:

@@ -77,9 +77,7 @@ class TrajectoryProbe:
             longest = max(len(row.tokens) for row in window)
             for indices, tokens, own in by_length(window, trajectories_at_once(longest, denoiser.device)):
                 own_denoiser = prompted(denoiser, window[indices[0]].prompt)
-                starts = corrupted_starts(
-                    own_denoiser, tokens, [self.start], range(1), self.seed, own, redraw=False
-                )
+                starts = corrupted_starts(own_denoiser, tokens, [self.start], range(1), self.seed, own, redraw=False)
                 yield self._measured(own_denoiser, starts, [seen + i for i in indices])
             seen += len(window)
 

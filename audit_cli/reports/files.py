@@ -20,7 +20,7 @@ from audit_cli.reports.metadata import metadata
 from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
 from audit_cli.reports.ranked import RankedTable, ranked_metadata, write_ranked_table
 from audit_cli.reports.tables import Table
-from audit_cli.reports.trajectory_files import PER_TOKEN, TRAJECTORY_FORMATS, TrajectoryTable, trajectory_metadata
+from audit_cli.reports.trajectory_files import PER_POSITION, TRAJECTORY_FORMATS, TrajectoryTable, trajectory_metadata
 
 __all__ = [
     "Output",
@@ -118,7 +118,7 @@ def write_trajectory(outputs: Sequence[Output], found: Trajectory, per_token: bo
         kind = TRAJECTORY_FORMATS[output.format]
         fills[output.path] = partial(kind.write, found, bits)
         if per_token and kind.rows is not None:
-            fills[output.second(PER_TOKEN)] = partial(kind.rows, TrajectoryTable(found, PER_TOKEN, bits))
+            fills[output.second(PER_POSITION)] = partial(kind.rows, TrajectoryTable(found, PER_POSITION, bits))
         fills[output.meta] = lambda file: file.write(meta)
     _write_all(fills)
     return list(fills)

@@ -1,7 +1,7 @@
 """What `uddm-audit entropy --trajectory` says at a terminal."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -15,8 +15,9 @@ from audit_cli.reports.parts import ROWS_SHOWN, RULED, head
 from audit_cli.reports.ranked import number
 from audit_cli.safetext import for_terminal
 
-# With less room there is no column of the noise, and with less than this no bar.
-NOISE_FROM, LEAST_BAR, MOST_BAR = 90, 6, 24
+# Columns that are left out where there is little room, the first one first; and how long a bar is.
+GIVE_WAY = ("\nnoise", "\n|p(1-p)|", "\npairs", "\nΣp(1-p)", "\nstep", "\ngap")
+LEAST_BAR, MOST_BAR = 8, 24
 LEGEND = [
     ("t", "diffusion time, 1 all noise; the last look is at t = 1e-5, before the last noise is removed"),
     ("entropy", "of the prediction p of a token; the bar is its share of what is possible, log V"),
@@ -102,37 +103,45 @@ def interval(found: Interval, times: float = 1.0) -> str:
 
 
 def _table(found: Trajectory, width: int, show_all: bool, bits: bool) -> RenderableType:
-    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
-    names = ["\nstep", "\nt", f"entropy, {words.unit(bits)}\na token [95 %]", "\nΣp(1-p)", "\n|p(1-p)|",
-             "\npairs", "\ntop", "\ngap"]  # fmt: skip
-    with_noise = width >= NOISE_FROM
-    if with_noise:
-        names.insert(2, "\nnoise")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
     shown = list(found.steps) if show_all else picked(found.steps, ROWS_SHOWN)
-    rows = []
-    for step in shown:
-        means = (step.stability_sum, step.stability_norm, step.interaction_norm, step.top_probability,
-                 step.spectral_gap)  # fmt: skip
-        cells = [str(step.step), _time(step.t), interval(step.entropy, factor(bits))]
-        rows.append([*cells, *(decimal(mean.value) for mean in means)])
-        if with_noise:
-            rows[-1].insert(2, f"{step.level:.0%}")
-    room = width - sum(
-        1 + max(len(cell) for cell in (*name.split("\n"), *(row[i] for row in rows))) for i, name in enumerate(names)
-    )
-    if room > LEAST_BAR:
-        table.add_column("", no_wrap=True)
-    possible = math.log(max(2, found.model.vocab_size))
-    for step, cells in zip(shown, rows, strict=True):
-        bars = [bar(step.entropy.value / possible, min(MOST_BAR, room - 1))] if room > LEAST_BAR else []
-        table.add_row(*cells, *bars)
+    columns = _columns(shown, bits)
+    widths = {name: max(map(len, (*name.split("\n"), *cells))) + 2 for name, cells in columns.items()}
+    # The first and the last character of a line, and each column's two, are the table's.
+    while (room := width - 2 - sum(widths[name] for name in columns)) < 0 and (gone := _least(columns)):
+        del columns[gone]
+    if room > LEAST_BAR + 2:
+        possible = math.log(max(2, found.model.vocab_size))
+        columns[""] = [bar(step.entropy.value / possible, min(MOST_BAR, room - 2)) for step in shown]
+    table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name else "left", vertical="bottom", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     if len(shown) < len(found.steps):
         table.caption = f" … {len(found.steps) - len(shown):,} steps between them: -o FILE or --all"
         table.caption_justify, table.caption_style = "left", ""
     return table
 
 
-def _time(t: float) -> str:
-    return f"{t:.3f}" if t >= 0.001 else f"{t:.0e}"
+def _columns(steps: Sequence[TrajectoryStep], bits: bool) -> dict[str, list[str]]:
+    """The cells of every column by its heading."""
+
+    def means(name: str) -> list[str]:
+        return [decimal(getattr(step, name).value) for step in steps]
+
+    return {
+        "\nstep": [str(step.step) for step in steps],
+        "\nt": [f"{step.t:.3f}" if step.t >= 0.001 else f"{step.t:.0e}" for step in steps],
+        "\nnoise": [f"{step.level:.0%}" for step in steps],
+        f"entropy, {words.unit(bits)}\na token [95 %]": [interval(step.entropy, factor(bits)) for step in steps],
+        "\nΣp(1-p)": means("stability_sum"),
+        "\n|p(1-p)|": means("stability_norm"),
+        "\npairs": means("interaction_norm"),
+        "\ntop": means("top_probability"),
+        "\ngap": means("spectral_gap"),
+    }
+
+
+def _least(columns: Iterable[str]) -> str | None:
+    """The column that gives way first where there is little room."""
+    return next((name for name in GIVE_WAY if name in columns), None)

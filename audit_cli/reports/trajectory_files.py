@@ -19,7 +19,7 @@ from audit_cli.reports.trajectory import decimal, factor, interval, summary, tra
 from audit_cli.reports.trajectory_figure import write_figure
 from audit_cli.safetext import for_markdown
 
-PER_TOKEN: Literal["per-token"] = "per-token"
+PER_POSITION: Literal["per-token"] = "per-token"
 
 
 def _column(name: str, end: str = "") -> str:

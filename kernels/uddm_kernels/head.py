@@ -52,7 +52,7 @@ class LinearHead:
     def powered(self, k: float) -> "LinearHead":
         """The head with k times these logits: its softmax is proportional to the k-th power of this one's.
 
-        k c tanh(s z / c) is (k c) tanh(k s z / (k c)): a cap grows as the scale does. A discount is multiplied by k too.
+        k c tanh(s z / c) is (k c) tanh(k s z / (k c)): a cap grows as the scale does, and so must a discount.
         """
         cap = None if self.soft_cap is None else k * self.soft_cap
         return replace(self, scale=k * self.scale, soft_cap=cap)
