@@ -23,8 +23,8 @@ def trajectory(
 
     Without `texts` of `samples` rows that it writes from pure noise; else of the texts, each corrupted at time `t`,
     from which they go back. Of a long text one window is measured, of equal texts one. `steps` (16) are those of the
-    whole range of times; protocol "paper" has 1000. `frame` makes a table of the steps, `pandas.DataFrame(found.positions)`
-    one of the steps and positions. Measures before it returns.
+    whole range of times; protocol "paper" has 1000. `frame` makes a table of the steps, and
+    `pandas.DataFrame(found.positions)` one of steps and positions. Measures before it returns.
 
     Raises ValueError on settings that contradict each other or the model, UnauditableModel where no text can be
     measured, FloatingPointError where the network's output is not a number.

@@ -23,8 +23,9 @@ from audit_cli.diffusion.schedules import alpha_at
 class Batch:
     """Trajectories that take a step together, each its own, and the positions among them that may jump.
 
-    `row` are rows of the run, `step` which of its own each takes, `t` their times; an event's `token` is its place in the
-    run's flattened tokens, `hidden` its place in the batch's flattened positions; `discount` is there where the network's law is a posterior.
+    `row` are rows of the run, `step` which of its own each takes, `t` their times; an event's `token` is its place in
+    the run's flattened tokens, `hidden` its place in the batch's flattened positions; `discount` is there where the
+    network's law is a posterior.
     """
 
     row: Int64[Tensor, " batch"]
