@@ -17,7 +17,7 @@ from audit_cli.checkpoints import LoadedModel, UnauditableModel
 from audit_cli.checkpoints.loaded import ANCESTRAL
 from audit_cli.diffusion.denoiser import Denoiser, Law
 from audit_cli.diffusion.samplers import Ancestral
-from audit_cli.diffusion.schedules import T_MIN, level_at
+from audit_cli.diffusion.schedules import level_at
 from audit_cli.probes.trajectory import STATEFUL, Measured, TrajectoryProbe
 from audit_cli.records import OBSERVABLES, Row, Skipped, Trajectory, TrajectoryPosition, TrajectoryStep
 from audit_cli.statistics.intervals import bootstrap_means
@@ -25,6 +25,7 @@ from audit_cli.statistics.intervals import bootstrap_means
 # What the paper's code takes the root of is at least this squared.
 PAPER_FLOOR = 1e-6
 SOUND_FROM = "Of this network, which predicts the posterior, the conversion is sound from t = {t:.2g} on, not below."
+OTHER_LOOP = "Left to itself this network goes back by a loop of its own ({loop}); the steps here are ancestral."
 UNSOUND = "This network predicts the posterior, and at no time the conversion to the leave-one-out law is sound."
 
 
@@ -163,9 +164,10 @@ def _positions(
 
 
 def _notes(model: LoadedModel, seed: int) -> tuple[str, ...]:
-    """Where the conversion of a posterior law is sound."""
-    if model.denoiser.law is Law.LEAVE_ONE_OUT:
-        return ()
-    look = clean_look(model, seed)
-    sound = look.convert
-    return (SOUND_FROM.format(t=max(T_MIN, look.t)) if sound else UNSOUND,)
+    """What is unlike other networks: a loop of its own, and a posterior law, which converts where that is sound."""
+    own = model.sampling.dynamics
+    notes = [] if own == ANCESTRAL else [OTHER_LOOP.format(loop=own)]
+    if model.denoiser.law is Law.POSTERIOR:
+        look = clean_look(model, seed)
+        notes.append(SOUND_FROM.format(t=look.t) if look.convert else UNSOUND)
+    return tuple(notes)

@@ -52,7 +52,7 @@ def trajectory_notes(found: Trajectory) -> list[str]:
     """What a person should know of the law before she reads the numbers."""
     if found.model.law == POSTERIOR:
         return [POSTERIOR_STEPS, *found.notes]
-    return [] if found.law.check is LawCheck.CONFIRMED else [LAW_WARNINGS[found.law.check]]
+    return [*([] if found.law.check is LawCheck.CONFIRMED else [LAW_WARNINGS[found.law.check]]), *found.notes]
 
 
 def _run(found: Trajectory) -> str:

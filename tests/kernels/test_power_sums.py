@@ -76,7 +76,7 @@ def nearly_one_hot(rows, vocab, dtype=torch.float64):
     return z.to(dtype)
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-12), (torch.float32, 3e-5)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("vocab", [2, 57, 257])
 def test_nearly_certain_rows_keep_their_digits(dtype, rtol, vocab):
     z = nearly_one_hot(40, vocab, dtype)
