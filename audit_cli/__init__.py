@@ -12,7 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import attractors, basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
+    from audit_cli.api import (
+        attractors,
+        basins,
+        calibrate,
+        check,
+        entropy,
+        evaluate,
+        extract,
+        generate,
+        load,
+        retrieve,
+        trajectory,
+    )
     from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import JournalError
     from audit_cli.candidates import CandidateError, open_texts
@@ -40,6 +52,7 @@ if TYPE_CHECKING:
         Storage,
         TextResult,
         TokenMeasurement,
+        Trajectory,
         Verdict,
     )
     from audit_cli.reports.frame import frame
@@ -79,6 +92,7 @@ __all__ = [
     "Storage",
     "TextResult",
     "TokenMeasurement",
+    "Trajectory",
     "UnauditableModel",
     "Verdict",
     "__version__",
@@ -94,6 +108,7 @@ __all__ = [
     "load",
     "open_texts",
     "retrieve",
+    "trajectory",
 ]
 # Where a name comes from, as the imports above say it; all others are records.
 _PLACES = {
@@ -107,6 +122,7 @@ _PLACES = {
     "generate": "audit_cli.api",
     "load": "audit_cli.api",
     "retrieve": "audit_cli.api",
+    "trajectory": "audit_cli.api",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
     "Baseline": "audit_cli.verdicts.baseline",

@@ -1,5 +1,6 @@
 """The audit for programs: a model, the probes, the gate; no files, console or environment."""
 
+from audit_cli.api.along import trajectory
 from audit_cli.api.gate import check
 from audit_cli.api.measures import basins, calibrate, entropy, evaluate, extract, load
 from audit_cli.api.memory import attractors, generate, retrieve
@@ -15,4 +16,5 @@ __all__ = [
     "generate",
     "load",
     "retrieve",
+    "trajectory",
 ]

@@ -42,6 +42,15 @@ ContextOption = Annotated[
 ]
 
 
+Trajectory = Annotated[
+    bool, options.option(options.MEASURE, "Look at every step of the reverse process.", "--trajectory")
+]
+Steps = Annotated[
+    int | None,
+    options.number(options.MEASURE, "Of --trajectory, over all noise.", "--steps", high=100_000, show_default="16"),
+]
+
+
 @session.guarded
 def command(
     model: options.Model,
@@ -65,6 +74,8 @@ def command(
     time: Time = SMALLEST_TIME,
     draws: Draws = 0,
     context: ContextOption = Context.ALL,
+    trajectory: Trajectory = False,
+    steps: Steps = None,
     recipe: Annotated[
         RecipeName | None,
         options.option(
@@ -107,8 +118,17 @@ def command(
     uddm-audit entropy MODEL                                    (the model, by texts of its own)
 
     uddm-audit entropy MODEL leaked.txt --heldout unseen.txt    (texts)
+
+    uddm-audit entropy MODEL --trajectory -o along.csv          (the model, while it writes)
     """
     asked = dict(locals())
+    if trajectory:
+        from audit_cli.cli import trajectory as along
+
+        along.run(asked)
+        return
+    if steps is not None:
+        session.fail("--steps are those of --trajectory, which was not given", session.USAGE)
     if not files and (heldout or calibration or twins or reference_model or fail_on):
         about = "--heldout, --calibration, --twins, --reference-model and --fail-on"
         session.fail(f"{about} are about texts: give a FILE", session.USAGE)

@@ -1,6 +1,6 @@
 """Files that a command is given, looked at before anything heavy is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,8 @@ from audit_cli.candidates import Texts, open_texts
 from audit_cli.cli import session
 from audit_cli.records import Candidate, Skipped
 from audit_cli.reports.files import Output, check_file, check_outputs, parse_output
+from audit_cli.reports.formats import FORMATS
+from audit_cli.reports.outputs import Kind
 
 if TYPE_CHECKING:
     from audit_cli.verdicts.calibration import Calibration
@@ -72,8 +74,10 @@ def baseline_output(path: Path, read: Sequence[Path]) -> None:
     check_file(path, HEAD, read)
 
 
-def outputs(given: Sequence[str] | None, second: str | None, read: Sequence[Path]) -> list[Output]:
+def outputs(
+    given: Sequence[str] | None, second: str | None, read: Sequence[Path], formats: Mapping[str, Kind] = FORMATS
+) -> list[Output]:
     """What -o names, if all of it can be written; `read` are the files and folders that are read."""
-    found = [parse_output(text) for text in given or ()]
-    check_outputs(found, second, read)
+    found = [parse_output(text, formats) for text in given or ()]
+    check_outputs(found, second, read, formats)
     return found

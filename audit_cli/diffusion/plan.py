@@ -23,11 +23,13 @@ from audit_cli.diffusion.schedules import alpha_at
 class Batch:
     """Trajectories that take a step together, each its own, and the positions among them that may jump.
 
-    `row` are rows of the run, `t` their times; an event's `token` is its place in the run's flattened tokens, `hidden`
-    its place in the batch's flattened positions; `discount` is there where the network's law is a posterior.
+    `row` are rows of the run, `step` which of its own each takes, `t` their times; an event's `token` is its place in
+    the run's flattened tokens, `hidden` its place in the batch's flattened positions; `discount` is there where the
+    network's law is a posterior.
     """
 
     row: Int64[Tensor, " batch"]
+    step: Int64[Tensor, " batch"]
     t: Float64[Tensor, " batch"]
     token: Int64[Tensor, " events"]
     hidden: Int64[Tensor, " events"]
@@ -47,9 +49,18 @@ class Plan:
 
 
 def planned(
-    denoiser: Denoiser, starts: Starts, grid: Callable[[float], Sequence[float]], thin: bool, batch_size: int
+    denoiser: Denoiser,
+    starts: Starts,
+    grid: Callable[[float], Sequence[float]],
+    thin: bool,
+    batch_size: int,
+    every_step: bool = False,
 ) -> Plan:
-    """The run of `starts` on the times `grid(start)`, at most `batch_size` rows at once; all steps unless `thin`."""
+    """The run of `starts` on the times `grid(start)`, at most `batch_size` rows at once.
+
+    Without `thin` every position is an event in every step. With `every_step` each row takes each of its steps, those
+    without an event too.
+    """
     device = starts.tokens.device
     rows, length = starts.tokens.shape
     times, group = torch.unique(starts.time, return_inverse=True)
@@ -64,6 +75,9 @@ def planned(
 
     # Steps with events, in the order (row, step), and on the host: which of them each row takes, and how many events.
     step_key, count = torch.unique_consecutive(events.row * longest + events.step, return_counts=True)
+    if every_step:
+        own = torch.tensor([len(g) - 1 for g in grids], dtype=torch.int64)[group.cpu()]
+        step_key, count = _with_all(step_key, count, own, longest)
     step_row, step_index = step_key // longest, step_key % longest
     host_count = count.cpu().numpy()
     per_row = torch.bincount(step_row, minlength=rows)
@@ -83,6 +97,7 @@ def planned(
     batches = [
         Batch(
             row=row[some],
+            step=step_index[taken[some]],
             t=t[some],
             token=token[those],
             hidden=hidden[those],
@@ -118,6 +133,15 @@ def _events(starts: Starts, group: Tensor, alphas: list[Tensor], thin: bool, bac
     # Those of one (row, step) are contiguous already; a stable sort brings the rows into order.
     order = torch.argsort(columns[0], stable=True)
     return Events(*(column[order] for column in columns))
+
+
+def _with_all(step_key: Tensor, count: Tensor, steps: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """The steps that have events, and how many, among all `steps` of each row, most of which may have none."""
+    row, step = (torch.arange(longest) < steps[:, None]).nonzero(as_tuple=True)
+    every = (row * longest + step).to(step_key.device)
+    counts = torch.zeros_like(every)
+    counts[torch.searchsorted(every, step_key)] = count
+    return every, counts
 
 
 def _laid_out(per_row: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ dynamics; `OneShot` is one argmax; `PosteriorArgmax` takes the most probable tok
 "deterministic" option, which moves nothing until the last steps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Protocol
@@ -16,7 +17,7 @@ from uddm_kernels import uniform_step
 
 from audit_cli.diffusion.corruption import Starts
 from audit_cli.diffusion.denoiser import Denoiser, Law, predict
-from audit_cli.diffusion.plan import planned
+from audit_cli.diffusion.plan import Batch, Plan, planned
 from audit_cli.diffusion.schedules import T_MIN, alpha_at
 
 
@@ -71,15 +72,43 @@ class Ancestral:
     name: ClassVar[str] = "ancestral"
 
     def evaluations(self, start: float) -> int:
-        return len(self._grid(start)) - 1
+        return len(self.grid(start)) - 1
 
     def run(self, denoiser: Denoiser, starts: Starts, batch_size: int) -> Outcome:
-        plan = planned(denoiser, starts, self._grid, self.thin and denoiser.stateless, batch_size)
+        return self._taken(denoiser, starts, planned(denoiser, starts, self.grid, self._thins(denoiser), batch_size))
+
+    def along(
+        self, denoiser: Denoiser, starts: Starts, batch_size: int, look: Callable[[Batch, Tensor, Tensor], None]
+    ) -> Outcome:
+        """`run` with a stop at every step of every row, those too that need no prediction.
+
+        Before a batch moves, `look` is given it, its tokens (rows, length) and its hidden states (rows, length, width).
+        """
+        plan = planned(denoiser, starts, self.grid, self._thins(denoiser), batch_size, every_step=True)
+        return self._taken(denoiser, starts, plan, look)
+
+    def grid(self, start: float) -> list[float]:
+        """The times of a row that starts at time `start`; it moves between each two."""
+        return time_grid(start, self.steps, self.noise_removal, self.snap)
+
+    def _thins(self, denoiser: Denoiser) -> bool:
+        return self.thin and denoiser.stateless
+
+    @staticmethod
+    def _taken(
+        denoiser: Denoiser,
+        starts: Starts,
+        plan: Plan,
+        look: Callable[[Batch, Tensor, Tensor], None] | None = None,
+    ) -> Outcome:
         tokens = starts.tokens.clone()
         flat = tokens.view(-1)
         failed = torch.zeros(1, dtype=torch.int32, device=tokens.device)
         for batch in plan.batches:
-            hidden = denoiser.hidden(tokens[batch.row], batch.t)
+            rows = tokens[batch.row]
+            hidden = denoiser.hidden(rows, batch.t)
+            if look is not None:
+                look(batch, rows, hidden)
             flat[batch.token] = uniform_step(
                 hidden.flatten(0, 1)[batch.hidden],
                 denoiser.head,
@@ -96,9 +125,6 @@ class Ancestral:
         if bool(failed):
             raise FloatingPointError("the network's logits are not finite")
         return Outcome(tokens, plan.evaluations)
-
-    def _grid(self, start: float) -> list[float]:
-        return time_grid(start, self.steps, self.noise_removal, self.snap)
 
 
 def check_attractors(denoiser: Denoiser) -> None:

@@ -72,8 +72,10 @@ from audit_cli.records.sweep import (
     TransitionPoint,
 )
 from audit_cli.records.texts import Candidate, Row, Skipped
+from audit_cli.records.trajectory import OBSERVABLES, Trajectory, TrajectoryPosition, TrajectoryStep
 
 __all__ = [
+    "OBSERVABLES",
     "SURPRISE_CAP",
     "VANISHING_NATS",
     "AttractorGroup",
@@ -134,6 +136,9 @@ __all__ = [
     "SweepVariant",
     "TextResult",
     "TokenMeasurement",
+    "Trajectory",
+    "TrajectoryPosition",
+    "TrajectoryStep",
     "TransitionPoint",
     "Verdict",
 ]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AttractorReport, AuditReport, Evaluation, GateReport, Generation, Retrieval
+from audit_cli.records import AttractorReport, AuditReport, Evaluation, GateReport, Generation, Retrieval, Trajectory
 from audit_cli.redaction import Redaction
 from audit_cli.reports.attractor_files import AttractorTable, attractors_metadata, write_attractors_table
 from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
@@ -21,6 +21,7 @@ from audit_cli.reports.metadata import metadata
 from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
 from audit_cli.reports.ranked import RankedTable, ranked_metadata, write_ranked_table
 from audit_cli.reports.tables import Table
+from audit_cli.reports.trajectory_files import PER_POSITION, TRAJECTORY_FORMATS, TrajectoryTable, trajectory_metadata
 
 __all__ = [
     "Output",
@@ -35,6 +36,7 @@ __all__ = [
     "write_gate",
     "write_ranked",
     "write_report",
+    "write_trajectory",
 ]
 
 Fill = Callable[[BinaryIO], object]
@@ -119,6 +121,21 @@ def write_attractors(output: Output, found: AttractorReport, redaction: Redactio
         fills[output.meta] = lambda file: file.write(meta)
     _write_all(fills)
     return [output.path, output.meta]
+
+
+def write_trajectory(outputs: Sequence[Output], found: Trajectory, per_token: bool, bits: bool) -> list[Path]:
+    """Write a trajectory in each of the formats of `TRAJECTORY_FORMATS`, a second table beside those that have one if
+    asked for, and `OUT.meta.json`; returns the files. As `write_report` otherwise."""
+    meta = trajectory_metadata(found).encode("ascii")
+    fills: dict[Path, Fill] = {}
+    for output in outputs:
+        kind = TRAJECTORY_FORMATS[output.format]
+        fills[output.path] = partial(kind.write, found, bits)
+        if per_token and kind.rows is not None:
+            fills[output.second(PER_POSITION)] = partial(kind.rows, TrajectoryTable(found, PER_POSITION, bits))
+        fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return list(fills)
 
 
 def write_file(path: Path, content: bytes) -> None:

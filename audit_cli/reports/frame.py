@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from audit_cli.records import GateReport, TextResult
+from audit_cli.records import GateReport, TextResult, Trajectory
 from audit_cli.redaction import Redaction, ShowText
 from audit_cli.reports.columns import COLUMNS, Cells
 from audit_cli.reports.gate.table import GateTable
 from audit_cli.reports.rows import finite, result_cells
+from audit_cli.reports.trajectory_files import TrajectoryTable
 
 if TYPE_CHECKING:
     import pandas
@@ -17,10 +18,10 @@ COMMANDS = ("basins", "entropy", "extract")
 NULLABLE = {int: "Int64", float: "Float64", bool: "boolean"}
 
 
-def frame(results: Iterable[TextResult] | GateReport, *, text: bool = False) -> "pandas.DataFrame":
+def frame(results: Iterable[TextResult] | GateReport | Trajectory, *, text: bool = False) -> "pandas.DataFrame":
     """A row a result, with the columns of the command line's CSV, in nats; what was not measured is `pandas.NA`.
 
-    Of a report of `check` the results of all sets, with the columns of its table.
+    Of a report of `check` the results of all sets, with the columns of its table; of a `trajectory` a row a step.
 
     Reads the results to their end, and keeps of each only its row. `text` fills the column of that name: without it a
     frame can be passed on as a file can. Of the columns `settings_id` is always NA, which single results do not know.
@@ -31,6 +32,8 @@ def frame(results: Iterable[TextResult] | GateReport, *, text: bool = False) -> 
     if isinstance(results, GateReport):
         table = GateTable(results, redaction)
         return _frame(table.columns, table)
+    if isinstance(results, Trajectory):
+        return _frame(TrajectoryTable(results).columns, TrajectoryTable(results))
     command, rest = _command(iter(results))
 
     def cells() -> Iterator[Cells]:

@@ -13,12 +13,14 @@ from uddm_kernels.jump_events import Events, jump_events
 from uddm_kernels.linear_stats import linear_stats
 from uddm_kernels.logit_stats import RowStats, logit_stats
 from uddm_kernels.philox import keyed_uniforms, philox4x32
+from uddm_kernels.power_sums import PowerSums, power_sums
 from uddm_kernels.uniform_step import jump_bound, uniform_step
 
 __all__ = [
     "Events",
     "LinearHead",
     "Partials",
+    "PowerSums",
     "RowStats",
     "combine",
     "corrupt",
@@ -29,5 +31,6 @@ __all__ = [
     "linear_stats",
     "logit_stats",
     "philox4x32",
+    "power_sums",
     "uniform_step",
 ]

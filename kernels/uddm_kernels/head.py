@@ -1,6 +1,6 @@
 """The linear output layer of a language model, as the kernels see it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,14 @@ class LinearHead:
     def choose(self, hidden: Tensor) -> str:
         """The best implementation for rows like these."""
         return "chunked" if self.weight is None else choose(hidden, self.weight, self.bias)
+
+    def powered(self, k: float) -> "LinearHead":
+        """The head with k times these logits: its softmax is proportional to the k-th power of this one's.
+
+        k c tanh(s z / c) is (k c) tanh(k s z / (k c)): a cap grows as the scale does, and so must a discount.
+        """
+        cap = None if self.soft_cap is None else k * self.soft_cap
+        return replace(self, scale=k * self.scale, soft_cap=cap)
 
     def logits(self, hidden: Float[Tensor, "rows width"]) -> Float[Tensor, "rows vocab"]:
         """Logits of a block of rows: float32, or float64 for a float64 head. The caller keeps the block small."""

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import chi2_contingency
 
 from audit_cli.audits import BasinSettings, EntropySettings, audit_basins, audit_entropy
+from audit_cli.audits.trajectory import TrajectorySettings, trajectory
 from audit_cli.checkpoints import CheckpointError, UnauditableModel, load_model
 from audit_cli.diffusion.corruption import Starts
 from audit_cli.diffusion.denoiser import Law, prompted
@@ -361,3 +362,17 @@ def test_a_tensor_with_two_names_has_one_value(folder):
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match="differ"):
         load_model(folder)
+
+
+def test_along_the_trajectory_its_law_is_converted_and_that_is_told(folder):
+    model = load_model(folder)
+    found = trajectory(model, [Candidate("t", 1, "t:1", token_ids=(3, 1, 4, 1))], TrajectorySettings(time=0.8, steps=4))
+    assert (
+        found.rows == 1
+        and found.tokens == 4
+        and [round(step.t, 2) for step in found.steps] == [0.8, 0.75, 0.5, 0.25, 0]
+    )
+    assert all(0 <= step.entropy.value <= np.log(V) for step in found.steps)
+    assert "entropy-bound" in found.notes[0] and "conversion" in found.notes[1]
+    with pytest.raises(ValueError, match="the paper's protocol"):
+        trajectory(model, None, TrajectorySettings(2, protocol="paper"))

@@ -55,7 +55,7 @@ def test_the_batches_hold_every_candidate_of_the_run_with_its_own_times():
     net = ExactDenoiser(TEXTS, 5)
     starts = corrupted_starts(net, torch.tensor(TEXTS), [0.3, 0.8], range(4), seed=1)
     sampler = Ancestral(steps=12)
-    grid = sampler._grid
+    grid = sampler.grid
     plan = planned(net, starts, grid, thin=True, batch_size=7)
     dense = planned(net, starts, grid, thin=False, batch_size=7)
     events = {
@@ -82,3 +82,29 @@ def test_the_batches_hold_every_candidate_of_the_run_with_its_own_times():
     )
     assert kept == below
     assert torch.equal(dense.evaluations, torch.tensor([len(time_grid(float(t), 12, True)) - 1 for t in starts.time]))
+
+
+def test_a_plan_of_every_step_has_all_steps_and_the_same_events():
+    net = ExactDenoiser(TEXTS, 5)
+    starts = corrupted_starts(net, torch.tensor(TEXTS), [0.3, 0.8], range(4), seed=1)
+    grid = Ancestral(steps=40).grid
+    thin = planned(net, starts, grid, thin=True, batch_size=7)
+    every = planned(net, starts, grid, thin=True, batch_size=7, every_step=True)
+    taken: dict[int, list[float]] = {}
+    for batch in every.batches:
+        for row, step, t in zip(batch.row.tolist(), batch.step.tolist(), batch.t.tolist(), strict=True):
+            assert grid(float(starts.time[row]))[step] == t
+            taken.setdefault(row, []).append(t)
+    assert taken == {row: grid(float(t))[:-1] for row, t in enumerate(starts.time)}
+    assert int(thin.evaluations.sum()) < int(every.evaluations.sum()) == sum(map(len, taken.values()))
+    length = starts.tokens.shape[1]
+    events = []
+    for plan in (thin, every):
+        found = set()
+        for batch in plan.batches:
+            rows = batch.row[batch.hidden // length]
+            assert torch.equal(rows * length + batch.hidden % length, batch.token)
+            for numbers in zip(*(x.tolist() for x in (batch.token, batch.alpha_t, batch.u, batch.v)), strict=True):
+                found.add(numbers)
+        events.append(found)
+    assert events[0] == events[1]

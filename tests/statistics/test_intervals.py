@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audit_cli.statistics.intervals import bootstrap_mean, bootstrap_ratio, clopper_pearson_upper, cluster_mean, wilson
+from audit_cli.statistics.intervals import (
+    bootstrap_mean,
+    bootstrap_means,
+    bootstrap_ratio,
+    clopper_pearson_upper,
+    cluster_mean,
+    wilson,
+)
 
 COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -129,3 +136,20 @@ def test_a_bootstrap_is_the_same_for_the_same_seed_only():
     values = np.random.default_rng(6).uniform(size=30)
     assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1)
     assert bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
+
+
+@pytest.mark.parametrize("picks", [1 << 22, 100])
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_means_of_many_columns_are_those_of_each_alone(n, picks, monkeypatch):
+    monkeypatch.setattr("audit_cli.statistics.intervals.PICKS_AT_ONCE", picks)
+    values = np.random.default_rng(4).exponential(size=(n, 5)) * [1, 1e-9, 30, -1, 0]
+    for column, found in zip(values.T, bootstrap_means(values, 7), strict=True):
+        alone = bootstrap_mean(column, 7)
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (alone.value, alone.low, alone.high), rel=1e-12, abs=1e-25
+        )
+
+
+def test_means_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_means(np.zeros((0, 3)), 0)

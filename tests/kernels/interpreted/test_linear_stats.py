@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uddm_kernels import LinearHead, Partials, RowStats, combine, linear_stats
+from uddm_kernels import LinearHead, Partials, PowerSums, RowStats, combine, linear_stats, power_sums
 from uddm_kernels.linear_stats import fused as fused_module
 
 from tests.kernels.interpreted.test_logit_stats import assert_those_of_a_softmax
@@ -270,3 +270,16 @@ def test_float64_and_a_head_without_a_weight_are_refused():
         fused(torch.zeros(2, 8, dtype=torch.float64), LinearHead(torch.zeros(5, 8, dtype=torch.float64)))
     with pytest.raises(ValueError, match="weight"):
         fused(torch.zeros(2, 8), LinearHead(None))
+
+
+@pytest.mark.parametrize("kind", ["scale", "soft cap", "forbidden", "all"])
+def test_power_sums_of_the_fused_head_agree_with_float64(kind):
+    hidden, weight, bias = on_a_grid(33, 257, 5)
+    head, current = HEADS[kind](weight, bias), tokens(33, 257, 6)
+    # Logits within some ten of each other: of float32 the sums have five digits.
+    got, exact = (
+        power_sums(hidden / 4, head, current, backend, torch.full((33,), 1.5)) for backend in ("fused", "reference")
+    )
+    for field in dataclasses.fields(PowerSums):
+        one, other = getattr(got, field.name), getattr(exact, field.name)
+        np.testing.assert_allclose(one, other, rtol=3e-5, atol=1e-6 if field.name == "gap" else 0, err_msg=field.name)
