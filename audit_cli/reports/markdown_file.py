@@ -100,7 +100,7 @@ def shown(text: str, most: int = CHARACTERS_SHOWN) -> str:
 def _paragraphs(report: AuditReport, redaction: Redaction) -> Iterator[str]:
     """What is said above the table, each safe in Markdown."""
     if report.regime is not None:
-        found = f"{report.regime.regime} (provisional)" if report.regime.regime else "no regime"
+        found = str(report.regime.regime or "no regime")
         yield f"The model: **{found}**. {for_markdown(report.regime.reason)}"
     if report.counts.given:
         yield f"**{_counts(report)}**"

@@ -130,7 +130,7 @@ def regime_report(found: RegimeReport, given_entropy: float | None, legend: bool
     scale = max(2.0, math.ceil(max(found.mean_entropies) * 2) / 2)
     convert = 1 / math.log(2) if bits else 1.0
     picture = histogram([h * convert for h in found.mean_entropies], scale * convert, unit)
-    verdict = str(found.regime).upper() + " (provisional)" if found.regime else "NO REGIME"
+    verdict = str(found.regime).upper() if found.regime else "NO REGIME"
     parts: list[RenderableType] = [grid, Text(), Text(picture), Text(f"        {found.samples} samples, mean per text")]
     parts += [Text(), Text.assemble(" ", (verdict, "bold")), Text(f" {found.reason}")]
     if legend:

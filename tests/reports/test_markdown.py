@@ -125,7 +125,7 @@ def test_a_model_is_judged_above_the_table_and_its_samples_have_no_rows():
     own = tuple(measured(id=f"sample:{i}", origin="generated", judgement=None) for i in range(3))
     alone = of(*own, command="entropy", regime=REGIME, counts=Counts(0, 0, 0, 0), judged=False, heldout=None)
     text = "\n".join(lines(alone))
-    assert "**memorizing (provisional)**" in text and "certain of nearly every token" in text
+    assert "The model: **memorizing**." in text and "certain of nearly every token" in text
     assert cells(text) == []
     both = of(measured(), *own, command="entropy", regime=REGIME, counts=Counts(1, 1, 0, 0))
     assert [row[0] for row in cells("\n".join(lines(both)))] == ["id", "texts.txt:1 +16"]

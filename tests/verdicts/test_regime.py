@@ -45,8 +45,9 @@ def judged(share, vanishing, distinct=SAMPLES, law=LawCheck.CONFIRMED, spread=0.
     return regime([measured(float(e), vanishing) for e in entropies], texts, VOCAB, law, seed=3)
 
 
-def test_a_model_that_is_certain_of_nearly_every_token_memorizes():
-    assert judged(0.02, 0.95, distinct=10).regime is Regime.MEMORIZING
+@pytest.mark.parametrize(("share", "vanishing", "distinct"), [(0.02, 0.95, 10), (0.25, 0.2, SAMPLES)])
+def test_a_model_that_leaves_little_open_memorizes(share, vanishing, distinct):
+    assert judged(share, vanishing, distinct).regime is Regime.MEMORIZING
 
 
 def test_a_model_whose_tokens_stay_uncertain_and_whose_texts_differ_generalizes():
@@ -56,8 +57,7 @@ def test_a_model_whose_tokens_stay_uncertain_and_whose_texts_differ_generalizes(
 @pytest.mark.parametrize(
     ("share", "vanishing", "distinct"),
     [
-        (0.25, 0.4, SAMPLES),  # in the wide middle
-        (0.02, 0.3, SAMPLES),  # low entropy, but most tokens are not certain
+        (0.37, 0.4, SAMPLES),  # in the middle
         (0.6, 0.1, 20),  # uncertain tokens, but the same texts again and again
     ],
 )
@@ -65,14 +65,14 @@ def test_what_is_neither_stays_undecided(share, vanishing, distinct):
     assert judged(share, vanishing, distinct).regime is Regime.UNDECIDED
 
 
-@pytest.mark.parametrize(("share", "vanishing"), [(0.145, 0.9), (0.42, 0.1)])
+@pytest.mark.parametrize(("share", "vanishing"), [(0.29, 0.9), (0.465, 0.1)])
 def test_an_interval_that_reaches_into_the_middle_decides_nothing(share, vanishing):
     assert judged(share, vanishing).regime is not Regime.UNDECIDED
     # The standard error of the mean share is .35 / sqrt(60) / log 16 = .016.
     assert judged(share, vanishing, spread=0.35).regime is Regime.UNDECIDED
 
 
-@pytest.mark.parametrize(("share", "vanishing"), [(0.02, 0.95), (0.25, 0.4), (0.6, 0.1)])
+@pytest.mark.parametrize(("share", "vanishing"), [(0.02, 0.95), (0.37, 0.4), (0.6, 0.1)])
 def test_a_contradicted_law_leaves_no_regime(share, vanishing):
     report = judged(share, vanishing, law=LawCheck.CONTRADICTED)
     assert report.regime is None
