@@ -63,6 +63,7 @@ from audit_cli.records.sweep import (
     TransitionPoint,
 )
 from audit_cli.records.texts import Candidate, Row, Skipped
+from audit_cli.records.track import TrackReport, TrackRow
 
 __all__ = [
     "SURPRISE_CAP",
@@ -118,6 +119,8 @@ __all__ = [
     "SweepRow",
     "TextResult",
     "TokenMeasurement",
+    "TrackReport",
+    "TrackRow",
     "TransitionPoint",
     "Verdict",
 ]
