@@ -25,12 +25,13 @@ class Arrivals:
 
     folder: Path
     settled: float = 10.0
+    _polls: int = 0
     _before: dict[Path, State] = field(default_factory=dict)
     _given: dict[Path, State] = field(default_factory=dict)
 
     def poll(self) -> list[Path]:
         """The checkpoints that are whole and were not given in this state, by the numbers in their names."""
-        first = not self._before
+        first, self._polls = self._polls == 0, self._polls + 1
         now = {path: state for path in self._places() if (state := _state(path))}
         whole = []
         for path, state in now.items():

@@ -6,7 +6,7 @@ its part of the allowed error, so that looking often makes no finding out of not
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -24,7 +24,16 @@ from audit_cli.checkpoints.loaded import ENTROPY_BOUND
 from audit_cli.diffusion.schedules import level_at, time_at_level
 from audit_cli.probes.basins import BasinProbe
 from audit_cli.probes.samples import generate
-from audit_cli.records import BasinMeasurement, Interval, LawCheck, ModelInfo, Row, RunInfo, Skipped, TrackReport, TrackRow
+from audit_cli.records import (
+    BasinMeasurement,
+    LawCheck,
+    ModelInfo,
+    Row,
+    RunInfo,
+    Skipped,
+    TrackReport,
+    TrackRow,
+)
 from audit_cli.statistics.intervals import bootstrap_mean
 from audit_cli.statistics.looks import Sample, allowed, gap, smaller_p
 from audit_cli.verdicts.returns import DECIDING_LEVEL
@@ -93,13 +102,14 @@ class Track:
         texts: Texts,
         heldout: Texts,
         settings: TrackSettings,
-        reference: LoadedModel | None = None,
+        reference: Callable[[LoadedModel], LoadedModel | None] | None = None,
         watch: Watch | None = None,
     ) -> None:
+        """`reference` gives the reference model once the first checkpoint is there."""
         self.settings, self.watch = settings, watch or Watch()
         self.rows: list[TrackRow] = []
         self._given, self._reference = (texts, heldout), reference
-        self._reference_info = None if reference is None else reference.info
+        self._reference_info: ModelInfo | None = None
         self._texts: TrackTexts | None = None
         self._harder: tuple[Float[np.ndarray, " texts"], Float[np.ndarray, " heldout"]] | None = None
         self._first: _First | None = None
@@ -174,15 +184,7 @@ class Track:
             texts = TrackTexts.read(model, *self._given, self.settings.texts, self._reference is not None)
             for warning in texts.warnings:
                 self.watch.warn(warning)
-            if self._reference is not None:
-                try:
-                    self._harder = tuple(_under(self._reference, rows, self.settings, self.watch)
-                                         for rows in (texts.text, texts.held))  # type: ignore[assignment]  # fmt: skip
-                except FloatingPointError as error:
-                    raise TrackError(f"{self._reference.info.name}: the reference model: {error}") from None
-                # Checkpoints need the memory.
-                self._reference = None
-            other = self._reference_info
+            other = self._asked(model, texts)
             more: dict[str, object] = {
                 "heldout_sha256": texts.sha256(),
                 "reference_model_sha256": None if other is None else other.weights_sha256,
@@ -192,6 +194,19 @@ class Track:
             run = run_info("track", self.settings, model, more, 0.0, 0)
             self._texts, self._first = texts, _First(name, model.info, run, level)
         return self._texts
+
+    def _asked(self, model: LoadedModel, texts: TrackTexts) -> ModelInfo | None:
+        """Ask the reference model, where there is one, and let it go: checkpoints need the memory."""
+        other = None if self._reference is None else self._reference(model)
+        if other is None:
+            return None
+        try:
+            self._harder = (_under(other, texts.text, self.settings, self.watch),
+                            _under(other, texts.held, self.settings, self.watch))  # fmt: skip
+        except FloatingPointError as error:
+            raise TrackError(f"{other.info.name}: the reference model: {error}") from None
+        self._reference_info = other.info
+        return other.info
 
     def _measured(self, model: LoadedModel, name: str, texts: TrackTexts) -> TrackRow:
         settings, seed = self.settings, self.settings.seed
@@ -276,7 +291,7 @@ def _seen(found: Sequence[BasinMeasurement | Skipped]) -> _Seen:
 def _under(
     reference: LoadedModel, rows: Sequence[Row], settings: TrackSettings, watch: Watch
 ) -> Float[np.ndarray, " texts"]:
-    """The mean surprise of each row's text under the reference model. Raises FloatingPointError on what is no number."""
+    """The mean surprise of each text under the reference model. Raises FloatingPointError on what is no number."""
     own = [reference.place(row.candidate, row.own, row.offset) or row for row in rows]
     found = measured(reference, clean_look(reference, settings.seed, batch_size=settings.batch_size), own, watch)
     return np.array([m.surprise_mean for m in found if m is not None])

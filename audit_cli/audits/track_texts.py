@@ -45,9 +45,7 @@ class TrackTexts:
     warnings: tuple[str, ...]
 
     @classmethod
-    def read(
-        cls, model: LoadedModel, texts: Texts, heldout: Texts, most: int, with_reference: bool
-    ) -> "TrackTexts":
+    def read(cls, model: LoadedModel, texts: Texts, heldout: Texts, most: int, with_reference: bool) -> "TrackTexts":
         """The texts as this model's rows, at most so many of each kind, drawn by their tokens.
 
         Texts that are unlike the held-out text are left out, but for `with_reference`. Raises TrackError where nothing

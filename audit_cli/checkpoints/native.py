@@ -31,7 +31,16 @@ from audit_cli.models.gidd import Gidd
 from audit_cli.models.sumi import Sumi
 from audit_cli.records import ModelInfo
 
-__all__ = ["FAMILY", "NativeConfig", "build_network", "from_network", "load_native", "save_description", "save_native", "save_weights"]
+__all__ = [
+    "FAMILY",
+    "NativeConfig",
+    "build_network",
+    "from_network",
+    "load_native",
+    "save_description",
+    "save_native",
+    "save_weights",
+]
 
 NO_TOKENIZER = "none; texts must be given as input_ids"
 

@@ -14,8 +14,8 @@ class TrackRow:
 
     `look` is its number among the looks, from 1. `gap` is the surprise of held-out texts minus that of the texts, in
     nats a token, under a reference model each minus what surprises that one; `recovery_gap` the recovery of the texts
-    minus that of held-out texts. `p_value` is one-sided, of the surprise; it is significant where it is at most `bound`.
-    `untested` says why there is no p. Means are over texts.
+    minus that of held-out texts. `p_value` is one-sided, of the surprise, and significant where it is at most `bound`;
+    `untested` says why there is none. Means are over texts.
     """
 
     name: str
