@@ -12,11 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit_cli.api import basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
+    from audit_cli.api import Tracker, basins, calibrate, check, entropy, evaluate, extract, generate, load, retrieve
+    from audit_cli.api.callback import TrackCallback
     from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import JournalError
+    from audit_cli.audits.track_texts import TrackError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
+    from audit_cli.checkpoints.native import from_network
     from audit_cli.records import (
         Basin,
         BasinMeasurement,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
         Storage,
         TextResult,
         TokenMeasurement,
+        TrackReport,
+        TrackRow,
         Verdict,
     )
     from audit_cli.reports.frame import frame
@@ -71,6 +76,11 @@ __all__ = [
     "Storage",
     "TextResult",
     "TokenMeasurement",
+    "TrackCallback",
+    "TrackError",
+    "TrackReport",
+    "TrackRow",
+    "Tracker",
     "UnauditableModel",
     "Verdict",
     "__version__",
@@ -81,6 +91,7 @@ __all__ = [
     "evaluate",
     "extract",
     "frame",
+    "from_network",
     "generate",
     "load",
     "open_texts",
@@ -97,6 +108,10 @@ _PLACES = {
     "generate": "audit_cli.api",
     "load": "audit_cli.api",
     "retrieve": "audit_cli.api",
+    "Tracker": "audit_cli.api",
+    "TrackCallback": "audit_cli.api.callback",
+    "TrackError": "audit_cli.audits.track_texts",
+    "from_network": "audit_cli.checkpoints.native",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
     "Baseline": "audit_cli.verdicts.baseline",

@@ -3,5 +3,6 @@
 from audit_cli.api.gate import check
 from audit_cli.api.measures import basins, calibrate, entropy, evaluate, extract, load
 from audit_cli.api.memory import generate, retrieve
+from audit_cli.api.track import Tracker
 
-__all__ = ["basins", "calibrate", "check", "entropy", "evaluate", "extract", "generate", "load", "retrieve"]
+__all__ = ["Tracker", "basins", "calibrate", "check", "entropy", "evaluate", "extract", "generate", "load", "retrieve"]

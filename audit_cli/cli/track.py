@@ -20,7 +20,7 @@ class FailOnGap(StrEnum):
 def command(
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="CKPT...", help="Checkpoints of one training, in their order.", show_default=False),
+        typer.Argument(metavar="CKPT", help="Checkpoints of one training, in their order.", show_default=False),
     ] = None,
     text: Annotated[
         list[Path] | None,
@@ -47,7 +47,7 @@ def command(
     every: Annotated[
         float,
         options.number(
-            WATCH, "Seconds between two glances at it.", low=0.1, high=86_400, metavar="SECONDS", show_default=True
+            WATCH, "Seconds between two glances at it.", low=0.1, high=86_400, metavar="SECONDS", show_default="10"
         ),
     ] = 10.0,
     until: Annotated[int | None, options.number(WATCH, "End after N checkpoints.", "--until")] = None,

@@ -19,8 +19,11 @@ LEGEND = [
     ("gap", "by how much more held-out text surprises the model than the text; [95 %, over texts]"),
     ("recovery", "share of the corrupted tokens that came back"),
     ("p", "of the hypothesis that texts and held-out texts are of one kind and none was learned; one-sided rank test"),
-    ("allowed", "how small p must be at this look: a training that learns none of the texts is called out, at any"),
-    ("", "of its checkpoints, with a chance of at most --alpha"),
+    (
+        "allowed",
+        "how small p must be at this look, so that a training which learns none of the texts is called out at "
+        "any of its checkpoints with a chance of at most alpha",
+    ),
 ]
 
 
@@ -34,7 +37,7 @@ def track_report(found: TrackReport, width: int, legend: bool, bits: bool) -> It
     if found.reference_model is not None:
         beyond = f"{for_terminal(found.reference_model.name)}: the gap is what goes beyond its own"
         head.add_row(Text("Reference", "bold"), Text(beyond, overflow="fold"))
-    for warning in found.warnings:
+    for warning in found.warnings if found.fairness.unlike else ():
         head.add_row(Text("Note", "yellow"), Text(for_terminal(warning), "yellow", overflow="fold"))
     yield head
     yield _table(found, width, bits)
