@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -29,8 +30,9 @@ class TrackCallback(TrainerCallback):
         Trainer(..., callbacks=[audit_cli.TrackCallback(text, heldout)])
 
     `load` makes a model of the folder `output_dir/checkpoint-N`, by default `audit_cli.load`, on the device of the
-    training. `output` is a table that is written after every look. With `stop` the training ends at the first
-    checkpoint that knows the text better than held-out text. `more` goes to `Tracker`.
+    training; `from_network` helps where the folder holds no more than tensors. `output` is a table that is written
+    after every look. With `stop` the training ends at the first checkpoint that knows the text better than held-out
+    text. `more` goes to `Tracker`.
 
     Where many processes train one network, one of them looks. Nothing that goes wrong in a look ends a training: it is
     a row with its reason, and a warning.
@@ -67,11 +69,16 @@ class TrackCallback(TrainerCallback):
 
     def _row(self, folder: Path, args: TrainingArguments) -> TrackRow:
         tracker = self.tracker
+        devices = [args.device] if args.device.type == "cuda" else []
         try:
-            model = load_path(folder, device=args.device) if self._load is None else self._load(folder)
-            row = tracker.look(model, folder.name)
+            # Who makes a network draws its first weights, and the training would go on with other random numbers.
+            with torch.random.fork_rng(devices):
+                model = load_path(folder, device=args.device) if self._load is None else self._load(folder)
+                row = tracker.look(model, folder.name)
         except Exception as error:  # an audit is no reason to lose a training
             reason = str(error) if isinstance(error, OURS) else f"unforeseen {type(error).__name__}"
+            if isinstance(error, CheckpointError) and self._load is None:
+                reason += "; `load` takes a function that makes a model of such a folder"
             logger.debug("a look failed", exc_info=True)
             return tracker.missed(folder.name, reason)
         try:

@@ -62,7 +62,7 @@ class TestNumbers:
         other = -math.log(noise / (1 - 2 * noise + noise))
         never = -math.log(1e-30)
         assert row.surprise_text == pytest.approx(0, abs=1e-4)
-        # Two tokens of (1, 1) and (2, 2) each; of the others at least one is a 0, and what stands beside a 0 is even odds.
+        # (1, 1) and (2, 2) are wrong twice; (0, 0) is two zeros, and of four texts one token is: beside it odds are even.
         known_beside_zero = math.log(2)
         expected = (2 * other + never + 4 * (never + known_beside_zero) / 2) / 7
         assert row.surprise_heldout == pytest.approx(expected, rel=1e-3)
@@ -152,7 +152,8 @@ class TestTraining:
 class TestComparison:
     def test_texts_of_another_kind_are_not_tested(self, run):
         _, folders = run
-        numbers = [f"{word} {word} zq xj kvq" for word in "qz xq jz vx kq wz qx zx jq vz xk qv zj qk xz jv kx qj vk xv".split()]
+        odd = "qz xq jz vx kq wz qx zx jq vz xk qv zj qk xz jv kx qj vk xv".split()
+        numbers = [f"{word} {word} zq xj kvq" for word in odd]
         told = Told()
         track = Track(texts(numbers), texts(HELDOUT[:120]), SETTINGS, watch=told)
         row = track.look(load_model(folders[0]), "one")
@@ -199,7 +200,10 @@ class TestComparison:
         ({"parameters": 2}, "have 1 and 2 parameters"),
         ({"weights": "ema"}, "have raw and ema weights, and --weights raw"),
         ({"schedule": "cosine"}, "have the schedules log-linear and cosine"),
-        ({"law": "posterior", "family": "g"}, "are of the families f and g, predict the laws leave-one-out and posterior"),
+        (
+            {"law": "posterior", "family": "g"},
+            "are of the families f and g, predict the laws leave-one-out and posterior",
+        ),
     ],
 )
 def test_a_model_of_another_training_is_refused_by_name(change, says):

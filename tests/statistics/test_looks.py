@@ -96,7 +96,8 @@ def test_rounding_of_another_machine_changes_nothing():
 
 
 def test_values_that_cannot_be_compared_are_refused():
-    for text, held, groups in ([[], [1.0], [0]], [[math.nan], [1.0], [0]], [[1.0], [math.inf], [0]], [[1.0], [1.0], [5]]):
+    cases = ([], [1.0], [0]), ([math.nan], [1.0], [0]), ([1.0], [math.inf], [0]), ([1.0], [1.0], [5])
+    for text, held, groups in cases:
         with pytest.raises(ValueError):
             sample(text, held, None, groups)
 
