@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from audit_cli.cli.running import Request, load, reference_of
 from audit_cli.records import ModelInfo, TrackReport
 from audit_cli.reports.files import WriteError, write_track
 from audit_cli.reports.track import told, track_report
+from audit_cli.training import saved_step
 from audit_cli.verdicts.gate import FAILED
 
 # What is taken from the command line as it is.
@@ -53,8 +55,14 @@ class _Run:
 
     def look(self, model: LoadedModel, name: str) -> None:
         """Look at it, write what there is by now, and say so."""
-        row = self.track.look(model, name)
-        self.write(None)
+        try:
+            row = self.track.look(model, name)
+        except MemoryError as error:
+            self.missed(name, str(error) or "out of memory")
+            return
+        # What cannot be written now is tried again at the end, and the looks go on.
+        with suppress(WriteError):
+            self.write(None)
         if not self.order.request.quiet:
             session.note(told(row))
 
@@ -83,8 +91,6 @@ def run(order: TrackOrder, settings: TrackSettings) -> None:
         try:
             _given(running) if order.watched is None else _watched(running, order.watched)
         except TrackError as error:
-            session.fail(str(error), session.UNAUDITABLE)
-        except WriteError as error:
             session.fail(str(error), session.UNAUDITABLE)
         except KeyboardInterrupt as asked:
             stopped = asked
@@ -141,8 +147,10 @@ def _watched(running: _Run, folder: Path) -> None:
     last = time.monotonic()
     while True:
         for path in arrivals.poll():
-            number = times.get(path, 0) + 1
-            name = str(path) if number == 1 else f"{path} ({number})"
+            number, step = times.get(path, 0) + 1, saved_step(path)
+            # A training of our own saves into one folder again and again.
+            more = f" (step {step})" if step is not None else f" ({number})" if number > 1 else ""
+            name = f"{path}{more}"
             if _arrived(running, arrivals, path, name):
                 times[path], last = number, time.monotonic()
                 # A look has taken its time: what came meanwhile is not waited for.

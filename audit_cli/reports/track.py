@@ -91,7 +91,7 @@ def _table(found: TrackReport, width: int, bits: bool) -> Table:
         ]
         if recovery_gap:
             gap = row.recovery_gap
-            cells.append(f"{words.share(gap.value)} [{words.share(gap.low)}, {words.share(gap.high)}]")
+            cells.append(f"{_difference(gap.value)} [{_difference(gap.low)}, {_difference(gap.high)}]")
         cells.append("" if row.p_value is None else words.probability(row.p_value))
         if allowed:
             cells.append("" if row.bound is None else words.probability(row.bound))
@@ -164,6 +164,12 @@ def _p(value: float | None) -> str:
 
 def _nats(value: float | None, bits: bool) -> str:
     return "" if value is None else words.nats(value, bits)
+
+
+def _difference(value: float) -> str:
+    """Two decimals of a difference of shares: .86, -.02, and no minus before a zero."""
+    shown = words.share(abs(value))
+    return f"-{shown}" if value < 0 and shown != ".00" else shown
 
 
 def _share(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -62,7 +63,7 @@ class TestNumbers:
         other = -math.log(noise / (1 - 2 * noise + noise))
         never = -math.log(1e-30)
         assert row.surprise_text == pytest.approx(0, abs=1e-4)
-        # (1, 1) and (2, 2) are wrong twice; (0, 0) is two zeros, and of four texts one token is: beside it odds are even.
+        # (1, 1) and (2, 2) are wrong twice, (0, 0) is two zeros, four texts have one: beside a zero odds are even.
         known_beside_zero = math.log(2)
         expected = (2 * other + never + 4 * (never + known_beside_zero) / 2) / 7
         assert row.surprise_heldout == pytest.approx(expected, rel=1e-3)
@@ -152,10 +153,9 @@ class TestTraining:
 class TestComparison:
     def test_texts_of_another_kind_are_not_tested(self, run):
         _, folders = run
-        odd = "qz xq jz vx kq wz qx zx jq vz xk qv zj qk xz jv kx qj vk xv".split()
-        numbers = [f"{word} {word} zq xj kvq" for word in odd]
+        odd = [f"{a}{b} {b}{a} zq xj kvq" for a, b in permutations("qzxjvk", 2)]
         told = Told()
-        track = Track(texts(numbers), texts(HELDOUT[:120]), SETTINGS, watch=told)
+        track = Track(texts(odd), texts(HELDOUT[:120]), SETTINGS, watch=told)
         row = track.look(load_model(folders[0]), "one")
         assert row.p_value is None and "unlike the held-out text" in row.untested
         assert any("--reference-model" in warning for warning in told.warnings)

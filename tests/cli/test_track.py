@@ -10,14 +10,17 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import permutations
 from xml.etree import ElementTree
 
 import pandas
 import pytest
 from typer.testing import CliRunner
 
+from audit_cli.audits.track import Track
 from audit_cli.cli import app
 from audit_cli.reports.columns import TRACK_COLUMNS
+from audit_cli.reports.files import WriteError
 from tests.short_run import (
     EVERY,
     EXAMPLES,
@@ -170,6 +173,32 @@ class TestBadCheckpoints:
         assert uddm("track", *asked).exit_code == 2
         assert uddm("track", "--watch", "/nowhere/at/all", *asked).exit_code == 2
 
+    def test_texts_of_another_kind_leave_it_open(self, run, asked, tmp_path):
+        odd = lines(tmp_path / "odd.txt", [f"{a}{b} {b}{a} zq xj kvq" for a, b in permutations("qzxjvk", 2)])
+        done = uddm("track", run[3], "--text", odd, *asked[2:], "--fail-on", "significant")
+        assert done.exit_code == 4
+        assert "unlike the held-out text" in done.stdout and "Nothing was tested" in done.stdout
+
+    def test_a_disk_that_is_full_loses_no_row(self, run, asked, tmp_path, monkeypatch):
+        def full(*_):
+            raise WriteError("o.csv: disk full; it was not written")
+
+        monkeypatch.setattr("audit_cli.cli.tracking.write_track", full)
+        done = uddm("track", *run[:2], *asked, "-o", tmp_path / "o.csv")
+        assert done.exit_code == 3 and "disk full" in done.stderr and " step-60 " in done.stdout
+
+    def test_a_checkpoint_that_takes_too_much_memory_is_a_row(self, run, asked, monkeypatch):
+        look = Track.look
+
+        def out_of_memory(track, model, name):
+            if name.endswith("step-30"):
+                raise MemoryError("a single text takes more memory than there is")
+            return look(track, model, name)
+
+        monkeypatch.setattr(Track, "look", out_of_memory)
+        done = uddm("track", *run[:2], *asked)
+        assert done.exit_code == 3 and "more memory than there is" in done.stdout and " step-60 " in done.stdout
+
     def test_nothing_that_can_be_loaded_is_no_checkpoint(self, run, asked, tmp_path):
         done = uddm("track", cut_off(run[0], tmp_path / "torn"), *asked)
         assert done.exit_code == 2 and "damaged" in done.stderr
@@ -255,7 +284,11 @@ class TestWatch:
         done = uddm("track", "--watch", folder, "--every", 0.2, "--until", 4, *asked, "-o", out)
         thread.join()
         assert done.exit_code == 0, done.output
-        assert [row["checkpoint"] for row in rows(out)] == [str(folder), *(f"{folder} ({n})" for n in (2, 3, 4))]
+        assert [row["checkpoint"] for row in rows(out)] == [
+            *(f"{folder} (step {n})" for n in (30, 60, 90)),
+            # Of a training that has ended nothing tells the step.
+            f"{folder} (4)",
+        ]
         assert len({row["weights_sha256"] for row in rows(out)}) == 4
         assert float(rows(out)[3]["gap_nats"]) > float(rows(out)[0]["gap_nats"])
 
