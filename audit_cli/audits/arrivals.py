@@ -24,7 +24,7 @@ class Arrivals:
     """
 
     folder: Path
-    settled: float = 10.0
+    settled: float = 2.0
     _polls: int = 0
     _before: dict[Path, State] = field(default_factory=dict)
     _given: dict[Path, State] = field(default_factory=dict)

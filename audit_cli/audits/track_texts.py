@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -52,6 +52,11 @@ class TrackTexts:
         is left to be compared.
         """
         held = Heldout.read(model, heldout)
+        # Of a token that the network never predicts the surprise is no number.
+        never = set(model.denoiser.head.forbidden)
+        known = len(held.texts)
+        held.texts = [entry for entry in held.texts if never.isdisjoint(entry[0])]
+        never_held = known - len(held.texts)
         # A key of nobody: it ends with the journal.
         with closing(Journal(None, b"")) as journal:
             found = scan(model, texts, held, journal, Slot())
@@ -60,7 +65,8 @@ class TrackTexts:
             references = reference_rows(model, found, held)
             like = Like(model, references)
             fair = fairness(like, found)
-            drawn = heapq.nsmallest(most, distinct_rows(model, texts, journal), key=_order)
+            possible = _Possible(distinct_rows(model, texts, journal), never)
+            drawn = heapq.nsmallest(most, possible, key=_order)
         compared = [(rows, *_shape(rows)) for _, rows in sorted(drawn, key=lambda each: each[0])]
         compared = [each for each in compared if references.rows[references.group(*each[1:])]]
         if not compared:
@@ -75,15 +81,38 @@ class TrackTexts:
             text_group=np.array([groups[i] for i in both], dtype=np.int64),
             held=tuple(row for _, row in pieces),
             held_group=np.array(groups_held, dtype=np.int64),
-            law_rows=tuple(found.law_rows),
+            law_rows=tuple(row for row in found.law_rows if never.isdisjoint(row)),
             fairness=fair.found,
             unlike=unlike,
-            warnings=tuple(_warnings(held, found, fair.found, len(both), unlike, with_reference)),
+            warnings=(
+                *_impossible(possible.left_out, never_held),
+                *_warnings(held, found, fair.found, len(both), unlike, with_reference),
+            ),
         )
 
     def sha256(self) -> str:
         """A hash of the tokens of the held-out texts that are compared."""
         return hashlib.sha256(repr(sorted(row.own for row in self.held)).encode()).hexdigest()
+
+
+class _Possible:
+    """Texts without those that have a token which is `never` predicted, of which the number is `left_out`."""
+
+    def __init__(self, texts: Iterable[tuple[int, list[Row]]], never: set[int]) -> None:
+        self._texts, self._never, self.left_out = texts, never, 0
+
+    def __iter__(self) -> Iterator[tuple[int, list[Row]]]:
+        for position, rows in self._texts:
+            if all(self._never.isdisjoint(row.own) for row in rows):
+                yield position, rows
+            else:
+                self.left_out += 1
+
+
+def _impossible(texts: int, heldout: int) -> Iterator[str]:
+    for count, kind in ((texts, "text"), (heldout, "held-out text")):
+        if count:
+            yield f"left out: {count:,} {kind}{'s' * (count > 1)} with a token that the network never predicts"
 
 
 Compared = tuple[list[Row], int, int]
@@ -149,4 +178,4 @@ def _warnings(
         else:
             yield f"{many}, and are left out: {REMEDY}"
     if compared < 5:
-        yield f"only {compared:,} texts are compared: a small difference will not be seen"
+        yield f"only {compared:,} text{'s' * (compared > 1)} to compare: a small difference will not be seen"

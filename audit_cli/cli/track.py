@@ -47,9 +47,9 @@ def command(
     every: Annotated[
         float,
         options.number(
-            WATCH, "Seconds between two glances at it.", low=0.1, high=86_400, metavar="SECONDS", show_default="10"
+            WATCH, "Seconds between two glances at it.", low=0.1, high=86_400, metavar="SECONDS", show_default="2"
         ),
-    ] = 10.0,
+    ] = 2.0,
     until: Annotated[int | None, options.number(WATCH, "End after N checkpoints.", "--until")] = None,
     idle: Annotated[
         float | None,

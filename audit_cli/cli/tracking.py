@@ -37,7 +37,7 @@ class TrackOrder:
     request: Request
     checkpoints: Sequence[Path]
     watched: Path | None = None
-    every: float = 10.0
+    every: float = 2.0
     until: int | None = None
     idle: float | None = None
     figure: Path | None = None
@@ -153,7 +153,6 @@ def _watched(running: _Run, folder: Path) -> None:
             name = f"{path}{more}"
             if _arrived(running, arrivals, path, name):
                 times[path], last = number, time.monotonic()
-                # A look has taken its time: what came meanwhile is not waited for.
             if order.until is not None and running.track.looks >= order.until:
                 return
         running.watch.stage("waiting", 0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
+import torch
 
 from audit_cli.audits.track import Track, TrackSettings
 from audit_cli.audits.track_texts import TrackError
@@ -173,6 +174,17 @@ class TestComparison:
         track.look(load_model(folders[0]), "one")
         assert track.report().heldout <= 40
         assert any("8 held-out texts are near-duplicates" in warning for warning in told.warnings)
+
+    def test_texts_with_a_token_that_is_never_predicted_are_left_out(self):
+        told, model = Told(), exact_model()
+        model.denoiser.head = replace(model.denoiser.head, forbidden=(0,))
+        model.denoiser.noise_tokens = torch.tensor([1, 2])
+        track = Track(given([*STORED, (0, 1)]), given(OTHERS), SETTINGS, watch=told)
+        row = track.look(model, "one")
+        # Of the held-out ones (1, 1) and (2, 2) have no 0: one of six ways to pick two of four.
+        assert row.p_value == pytest.approx(1 / 6)
+        assert any(w.startswith("left out: 1 text with a token") for w in told.warnings)
+        assert any(w.startswith("left out: 5 held-out texts with a token") for w in told.warnings)
 
     @pytest.mark.parametrize(
         ("text", "heldout", "says"),
