@@ -179,6 +179,16 @@ class TestBadCheckpoints:
         assert done.exit_code == 4
         assert "unlike the held-out text" in done.stdout and "Nothing was tested" in done.stdout
 
+    def test_a_name_is_made_safe_wherever_it_is_shown(self, run, asked, tmp_path):
+        bad = copied(run[3], tmp_path / "=cmd()\x1b[31m$x^|<b>")
+        outs = [tmp_path / f"o.{kind}" for kind in ("csv", "md", "jsonl")]
+        done = uddm("track", run[2], bad, *asked, *(a for o in outs for a in ("-o", o)), "--figure", tmp_path / "o.svg")
+        assert done.exit_code == 0, done.output
+        for told in (done.stdout, done.stderr, *(out.read_text() for out in (*outs, tmp_path / "o.svg"))):
+            assert "\x1b" not in told
+        assert "<b>" not in outs[1].read_text() and "<b>" not in (tmp_path / "o.svg").read_text()
+        assert [json.loads(line)["checkpoint"] for line in outs[2].read_text().splitlines()] == [str(run[2]), str(bad)]
+
     def test_a_disk_that_is_full_loses_no_row(self, run, asked, tmp_path, monkeypatch):
         def full(*_):
             raise WriteError("o.csv: disk full; it was not written")
