@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audit_cli.api import (
+        Tracker,
         attractors,
         basins,
         calibrate,
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
         retrieve,
         trajectory,
     )
+    from audit_cli.api.callback import TrackCallback
     from audit_cli.audits.corpus import CorpusError
     from audit_cli.audits.journal import JournalError
+    from audit_cli.audits.track_texts import TrackError
     from audit_cli.candidates import CandidateError, open_texts
     from audit_cli.checkpoints import CheckpointError, LoadedModel, UnauditableModel
+    from audit_cli.checkpoints.native import from_network
     from audit_cli.records import (
         AttractorGroup,
         AttractorMeasurement,
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
         Storage,
         TextResult,
         TokenMeasurement,
+        TrackReport,
+        TrackRow,
         Trajectory,
         Verdict,
     )
@@ -92,6 +98,11 @@ __all__ = [
     "Storage",
     "TextResult",
     "TokenMeasurement",
+    "TrackCallback",
+    "TrackError",
+    "TrackReport",
+    "TrackRow",
+    "Tracker",
     "Trajectory",
     "UnauditableModel",
     "Verdict",
@@ -104,6 +115,7 @@ __all__ = [
     "evaluate",
     "extract",
     "frame",
+    "from_network",
     "generate",
     "load",
     "open_texts",
@@ -123,6 +135,10 @@ _PLACES = {
     "load": "audit_cli.api",
     "retrieve": "audit_cli.api",
     "trajectory": "audit_cli.api",
+    "Tracker": "audit_cli.api",
+    "TrackCallback": "audit_cli.api.callback",
+    "TrackError": "audit_cli.audits.track_texts",
+    "from_network": "audit_cli.checkpoints.native",
     "frame": "audit_cli.reports.frame",
     "open_texts": "audit_cli.candidates",
     "Baseline": "audit_cli.verdicts.baseline",

@@ -91,7 +91,7 @@ def test_only_the_command_line_exits_or_reads_the_environment():
 
 COMMANDS = (
     *("entropy", "basins", "check", "baseline", "calibrate", "extract", "generate", "retrieve", "attractors"),
-    *("evaluate", "inspect", "convert", "sweep", "train"),
+    *("evaluate", "inspect", "convert", "sweep", "track", "train"),
 )
 
 

@@ -148,14 +148,19 @@ def comparison_of(
         return Comparison(calibration=calibration if isinstance(calibration, Calibration) else read(Path(calibration)))
     if reference is not None:
         require(heldout is not None, "reference_model needs heldout text: it shows which difference is ordinary")
-        same = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
-        require(same, "the reference model has another tokenizer than the model")
-        one_size = reference.info.vocab_size == model.info.vocab_size
-        require(one_size, "the reference model has a vocabulary of another size than the model")
-        require(reference.info.law == model.info.law, "the reference model predicts another law than the model")
-        longest, needed = reference.layout.max_length, model.layout.max_length
-        require(longest >= needed, f"the reference model takes {longest} tokens, and the model {needed}")
+        check_reference(model, reference)
     return Comparison(None if heldout is None else read_again(checked(heldout)), twins, Slot(slot), reference)
+
+
+def check_reference(model: LoadedModel, reference: LoadedModel) -> None:
+    """Raise ValueError unless both can be compared token by token."""
+    same = reference.info.tokenizer_sha256 == model.info.tokenizer_sha256
+    require(same, "the reference model has another tokenizer than the model")
+    one_size = reference.info.vocab_size == model.info.vocab_size
+    require(one_size, "the reference model has a vocabulary of another size than the model")
+    require(reference.info.law == model.info.law, "the reference model predicts another law than the model")
+    longest, needed = reference.layout.max_length, model.layout.max_length
+    require(longest >= needed, f"the reference model takes {longest} tokens, and the model {needed}")
 
 
 def recipe_name(name: str | None, known: tuple[Recipe, ...], twins: int, reference: LoadedModel | None) -> str:

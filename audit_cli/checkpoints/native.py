@@ -7,6 +7,7 @@ checked against the configuration before any memory is taken.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,16 @@ from audit_cli.models.gidd import Gidd
 from audit_cli.models.sumi import Sumi
 from audit_cli.records import ModelInfo
 
-__all__ = ["FAMILY", "NativeConfig", "build_network", "load_native", "save_description", "save_native", "save_weights"]
+__all__ = [
+    "FAMILY",
+    "NativeConfig",
+    "build_network",
+    "from_network",
+    "load_native",
+    "save_description",
+    "save_native",
+    "save_weights",
+]
 
 NO_TOKENIZER = "none; texts must be given as input_ids"
 
@@ -96,9 +106,42 @@ def load_native(
     shapes = {name: tuple(p.shape) for name, p in network.state_dict().items()}
     tensors = read_tensors(file, shapes, device, types(network, dtype))
     network.load_state_dict(tensors, assign=True)
+    made = Made(str(folder), kind, tensors_sha256(tensors), source)
+    return _loaded(network, config, text_tokenizer, made)
+
+
+def from_network(
+    network: torch.nn.Module, config: NativeConfig, tokenizer: TextTokenizer | None, name: str = "network"
+) -> LoadedModel:
+    """A copy of a network that is in memory, in the midst of its training say, as a model that can be audited.
+
+    `config` is the one that it was built by, `tokenizer` that of its text. The network itself stays as it is. Raises
+    ValueError where its tensors are not those of the configuration.
+    """
+    with torch.device("meta"):
+        copied = build_network(config)
+    tensors = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in copied.state_dict().items()}:
+        raise ValueError(f"{name}: its tensors are not those of its configuration")
+    copied.load_state_dict(tensors, assign=True)
+    source = NO_TOKENIZER if tokenizer is None else "given"
+    return _loaded(copied, config, tokenizer, Made(name, config.weights, tensors_sha256(tensors), source))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a model's network was made of, as its description tells."""
+
+    name: str
+    weights: str
+    weights_sha256: str
+    tokenizer: str
+
+
+def _loaded(network: Network, config: NativeConfig, tokenizer: TextTokenizer | None, made: Made) -> LoadedModel:
     length = config.backbone.max_length
     info = ModelInfo(
-        name=str(folder),
+        name=made.name,
         family=config.family,
         parameters=sum(p.numel() for p in network.parameters()),
         vocab_size=config.backbone.vocab_size,
@@ -106,15 +149,15 @@ def load_native(
         schedule=config.schedule.name,
         law=str(config.law),
         rows=config.rows,
-        weights=kind,
-        weights_sha256=tensors_sha256(tensors),
-        tokenizer=source,
-        tokenizer_sha256=None if text_tokenizer is None else text_tokenizer.sha256(),
+        weights=made.weights,
+        weights_sha256=made.weights_sha256,
+        tokenizer=made.tokenizer,
+        tokenizer_sha256=None if tokenizer is None else tokenizer.sha256(),
         backbone=config.backbone_name,
     )
-    layout = config.layout or layout_for(config.rows, length, text_tokenizer)
+    layout = config.layout or layout_for(config.rows, length, tokenizer)
     sampling = Sampling(noise_removal=config.noise_removal)
-    return LoadedModel(_denoiser(network, config), text_tokenizer, layout, info, sampling)
+    return LoadedModel(_denoiser(network, config), tokenizer, layout, info, sampling)
 
 
 def _denoiser(network: Network, config: NativeConfig) -> NetworkDenoiser | GiddDenoiser | SumiDenoiser:

@@ -19,6 +19,7 @@ from audit_cli.cli import (
     inspect,
     retrieve,
     sweep,
+    track,
     train,
 )
 
@@ -60,4 +61,5 @@ app.command("evaluate")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("convert")(convert.command)
 app.command("sweep")(sweep.command)
+app.command("track")(track.command)
 app.command("train")(train.command)

@@ -180,10 +180,11 @@ def load(
     prefer_raw: bool = False,
     backend: Backend = Backend.AUTO,
     no_cache: bool = False,
+    told: bool = True,
 ) -> LoadedModel:
     """The checkpoint, on a device that exists; `prefer_raw` takes raw weights where there are any and none is named.
 
-    What a person should know of it is told, a line each.
+    What a person should know of it is told, a line each, unless it was told before.
     """
     usable = usable_device(device)
     where: str | torch.device = AUTO if device == AUTO else usable
@@ -204,7 +205,7 @@ def load(
     if without_raw:
         kinds = f"there are no raw weights, which the paper measured; these are {loaded.info.weights}"
         session.note(f"note: {path}: {kinds}")
-    for note in loaded.notes:
+    for note in loaded.notes if told else ():
         session.note(f"note: {path}: {note}")
     return replace(loaded, memory=Memory(None if no_cache else session.cache_folder()))
 

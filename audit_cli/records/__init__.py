@@ -72,6 +72,7 @@ from audit_cli.records.sweep import (
     TransitionPoint,
 )
 from audit_cli.records.texts import Candidate, Row, Skipped
+from audit_cli.records.track import TrackReport, TrackRow
 from audit_cli.records.trajectory import OBSERVABLES, Trajectory, TrajectoryPosition, TrajectoryStep
 
 __all__ = [
@@ -136,6 +137,8 @@ __all__ = [
     "SweepVariant",
     "TextResult",
     "TokenMeasurement",
+    "TrackReport",
+    "TrackRow",
     "Trajectory",
     "TrajectoryPosition",
     "TrajectoryStep",

@@ -276,13 +276,47 @@ RANKED_COLUMNS: Mapping[str, Columns] = {
     },
 }
 
+TRACK_COLUMNS: Mapping[str, Columns] = {
+    "track": {
+        "schema": str,
+        "settings_id": str,
+        "checkpoint": str,
+        "status": str,
+        "skip_reason": str,
+        "weights_sha256": str,
+        "look": int,
+        "texts": int,
+        "heldout": int,
+        "entropy_nats": float,
+        "entropy_low_nats": float,
+        "entropy_high_nats": float,
+        "entropy_text_nats": float,
+        "entropy_heldout_nats": float,
+        "surprise_text_nats": float,
+        "surprise_heldout_nats": float,
+        "gap_nats": float,
+        "gap_low_nats": float,
+        "gap_high_nats": float,
+        "recovery_text": float,
+        "recovery_heldout": float,
+        "recovery_gap": float,
+        "recovery_gap_low": float,
+        "recovery_gap_high": float,
+        "p_value": float,
+        "p_allowed": float,
+        "significant": bool,
+        "untested_reason": str,
+        "nfe": int,
+    },
+}
+
 # Logarithms whose names carry no unit.
 _UNNAMED_LOGARITHMS = frozenset({"entropy_sd_draws", "margin_mean", "margin"})
 
 
 def columns(table: str, bits: bool) -> Columns:
     """The columns of a table, with the names that they have in nats or in bits."""
-    known = COLUMNS.get(table) or RANKED_COLUMNS[table]
+    known = COLUMNS.get(table) or RANKED_COLUMNS.get(table) or TRACK_COLUMNS[table]
     return {_in_bits(name): kind for name, kind in known.items()} if bits else known
 
 

@@ -10,7 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from audit_cli.records import AttractorReport, AuditReport, Evaluation, GateReport, Generation, Retrieval, Trajectory
+from audit_cli.records import (
+    AttractorReport,
+    AuditReport,
+    Evaluation,
+    GateReport,
+    Generation,
+    Retrieval,
+    TrackReport,
+    Trajectory,
+)
 from audit_cli.redaction import Redaction
 from audit_cli.reports.attractor_files import AttractorTable, attractors_metadata, write_attractors_table
 from audit_cli.reports.evaluation import PER_TEXT, EvaluationTable, evaluation_metadata, write_roc, write_table
@@ -21,6 +30,7 @@ from audit_cli.reports.metadata import metadata
 from audit_cli.reports.outputs import Output, OutputError, WriteError, check_file, check_outputs, parse_output, reason
 from audit_cli.reports.ranked import RankedTable, ranked_metadata, write_ranked_table
 from audit_cli.reports.tables import Table
+from audit_cli.reports.track_files import TrackTable, track_metadata, write_figure, write_track_table
 from audit_cli.reports.trajectory_files import PER_POSITION, TRAJECTORY_FORMATS, TrajectoryTable, trajectory_metadata
 
 __all__ = [
@@ -36,6 +46,7 @@ __all__ = [
     "write_gate",
     "write_ranked",
     "write_report",
+    "write_track",
     "write_trajectory",
 ]
 
@@ -134,6 +145,20 @@ def write_trajectory(outputs: Sequence[Output], found: Trajectory, per_token: bo
         if per_token and kind.rows is not None:
             fills[output.second(PER_POSITION)] = partial(kind.rows, TrajectoryTable(found, PER_POSITION, bits))
         fills[output.meta] = lambda file: file.write(meta)
+    _write_all(fills)
+    return list(fills)
+
+
+def write_track(outputs: Sequence[Output], figure: Path | None, found: TrackReport, bits: bool) -> list[Path]:
+    """Write the table of a track in each of the formats, `OUT.meta.json` beside it, and a picture to `figure`; returns
+    the files. As `write_report` otherwise."""
+    meta = track_metadata(found).encode("ascii")
+    fills: dict[Path, Fill] = {}
+    for output in outputs:
+        fills[output.path] = partial(write_track_table, TrackTable(found, bits), output.format)
+        fills[output.meta] = lambda file: file.write(meta)
+    if figure is not None:
+        fills[figure] = partial(write_figure, found, figure.suffix.lower().removeprefix("."))
     _write_all(fills)
     return list(fills)
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from audit_cli.checkpoints import CheckpointError, native_folder
 from audit_cli.checkpoints.native_folder import STATE_FILE
 from audit_cli.training.trainer import TrainingError
@@ -28,3 +30,12 @@ def make_folder(folder: Path) -> None:
         native_folder.make_folder(folder)
     except CheckpointError as error:
         raise TrainingError(str(error)) from None
+
+
+def saved_step(folder: Path) -> int | None:
+    """After which step the checkpoint of a training under way was saved; None where nothing tells."""
+    try:
+        with safe_open(folder / STATE_FILE, framework="pt") as opened:
+            return int((opened.metadata() or {})["step"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
