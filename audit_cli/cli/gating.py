@@ -47,12 +47,8 @@ def check(path: Path | None, asked: Mapping[str, Any]) -> None:
     accepted = None if policy.baseline is None else baselines.read(policy.baseline)
     texts = {one.name: open_texts(one.files, one.input_format, one.text_column) for one in policy.sets}
     held = {one.name: open_texts(one.heldout, one.input_format, one.text_column) for one in policy.sets if one.heldout}
-    request = Request(
-        texts=None,
-        outputs=outputs,
-        **{name: asked[name] for name in ASKED if name in asked},
-    )
-    request = replace(request, reference_model=policy.reference_model)
+    others = {name: asked[name] for name in ASKED if name in asked and name != "reference_model"}
+    request = Request(texts=None, outputs=outputs, reference_model=policy.reference_model, **others)
     model = running.model_of(request, asked["model"], asked["weights"])
     reference = running.reference_of(request, model)
     sets = [
