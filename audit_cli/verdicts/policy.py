@@ -2,22 +2,21 @@
 
 import difflib
 import glob
-import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from audit_cli.safetext import INVISIBLE
 from audit_cli.statistics.conformal import references_needed
 from audit_cli.verdicts import gate
 from audit_cli.verdicts.globs import Globs, TooMany
 from audit_cli.verdicts.policy_lines import set_lines, too_deep
 from audit_cli.verdicts.regular import content_of, why
+from audit_cli.verdicts.toml_text import toml_of
 
 TABLE = "uddm-audit"
 MOST_BYTES, MOST_FILES = 1 << 20, 10_000
@@ -155,7 +154,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def toml(self) -> str:
         """What is in force, as a policy of its own."""
-        return "\n".join(_toml(self.plain())) + "\n"
+        return toml_of(self.plain())
 
 
 def read(path: Path, allow_outside: bool = False) -> Policy:
@@ -372,33 +371,3 @@ def _plain_set(one: ReadSet) -> dict[str, Any]:
         **({"input-format": one.input_format} if one.input_format else {}),
         **({"text-column": one.text_column} if one.text_column else {}),
     }
-
-
-def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """A table as lines of TOML, its own tables last."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    if path and (plain or len(plain) == len(table)):
-        yield ""
-        yield f"[{'.'.join(key if _bare(key) else _toml_value(key) for key in path)}]"
-    for key, value in plain.items():
-        yield f"{key} = {_toml_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _toml(value, (*path, key))
-
-
-def _bare(key: str) -> bool:
-    return key.isascii() and bool(key) and all(c.isalnum() or c in "-_" for c in key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    # JSON's strings are TOML's. What a terminal could act on, or does not show, is escaped.
-    return "".join(map(_toml_character, json.dumps(value, ensure_ascii=False)))
-
-
-def _toml_character(c: str) -> str:
-    if c.isprintable() and c not in INVISIBLE:
-        return c
-    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from audit_cli.verdicts import policy as policies
 from audit_cli.verdicts.policy import MOST_BYTES, PolicyError
 from audit_cli.verdicts.policy_lines import set_lines, too_deep
+from audit_cli.verdicts.toml_text import value_of
 
 SET = '\n[sets.a]\ncandidates = "a.txt"\n'
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -92,7 +93,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, content):
 )
 def test_any_value_of_any_key_is_read_or_refused(tmp_path_factory, key, inner, value):
     file = tmp_path_factory.getbasetemp() / "any.toml"
-    file.write_text(f"{key}{'.' if inner else ''}{inner} = {policies._toml_value(value)}\n")
+    file.write_text(f"{key}{'.' if inner else ''}{inner} = {value_of(value)}\n")
     with contextlib.suppress(PolicyError):
         policies.read(file)
 
@@ -102,9 +103,7 @@ def test_any_value_of_any_key_is_read_or_refused(tmp_path_factory, key, inner, v
 def test_what_is_in_force_is_a_policy_that_says_the_same(tmp_path_factory, name, slot):
     folder = tmp_path_factory.getbasetemp()
     (folder / "a.txt").write_text("x\n")
-    table = (
-        f"[sets.{policies._toml_value(name)}]\ncandidates = 'a.txt'\ntwins = 3\nslot = {policies._toml_value(slot)}\n"
-    )
+    table = f"[sets.{value_of(name)}]\ncandidates = 'a.txt'\ntwins = 3\nslot = {value_of(slot)}\n"
     file = folder / "round.toml"
     file.write_text(table)
     first = policies.read(file)
