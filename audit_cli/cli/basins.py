@@ -161,8 +161,9 @@ def command(
     given = inputs.opened(files, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = BasinSettings(
         levels=shares,

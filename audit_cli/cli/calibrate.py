@@ -95,9 +95,10 @@ def command(
     inputs.checkpoint(model)
     held = inputs.opened(files, input_format, text_column, limit)
 
-    from audit_cli.audits import BasinSettings, EntropySettings, basins_audit, entropy_audit
-    from audit_cli.cli.running import Request, calibrate
-    from audit_cli.reports.files import Output
+    with session.loading():
+        from audit_cli.audits import BasinSettings, EntropySettings, basins_audit, entropy_audit
+        from audit_cli.cli.running import Request, calibrate
+        from audit_cli.reports.files import Output
 
     request = Request(
         model,

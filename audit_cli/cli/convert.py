@@ -38,7 +38,8 @@ def command(
 
     checkpoint(model)
 
-    from audit_cli.checkpoints.convert import NotWritten, convert
+    with session.loading():
+        from audit_cli.checkpoints.convert import NotWritten, convert
 
     try:
         done = convert(model, output, tokenizer, None if weights is None else str(weights), overwrite)

@@ -130,8 +130,9 @@ def command(
     given = inputs.opened(files, input_format, text_column, limit) if files else None
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = EntropySettings(
         t=time,

@@ -85,8 +85,9 @@ def command(
     given = inputs.opened(members, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column, limit)
 
-    from audit_cli.audits.evaluate import EvaluateSettings
-    from audit_cli.cli.running import Request, evaluate
+    with session.loading():
+        from audit_cli.audits.evaluate import EvaluateSettings
+        from audit_cli.cli.running import Request, evaluate
 
     request = Request(
         model,

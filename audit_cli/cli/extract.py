@@ -85,8 +85,9 @@ def command(
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit)
 
-    from audit_cli.audits import ExtractionSettings, Slot, extraction_audit, report_extraction
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import ExtractionSettings, Slot, extraction_audit, report_extraction
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = ExtractionSettings(
         cue=slot,

@@ -62,9 +62,10 @@ def command(
     inputs.checkpoint(model)
     corpus = None if nearest is None else inputs.opened([nearest], input_format, text_column)
 
-    from audit_cli.audits import GenerationSettings
-    from audit_cli.cli.remembering import ASKED, generate
-    from audit_cli.cli.running import Request
+    with session.loading():
+        from audit_cli.audits import GenerationSettings
+        from audit_cli.cli.remembering import ASKED, generate
+        from audit_cli.cli.running import Request
 
     settings = GenerationSettings(samples, steps, str(sampler or ""), length, seed, batch_size)
     generate(Request(texts=corpus, outputs=outputs, **{name: asked[name] for name in ASKED}), settings)

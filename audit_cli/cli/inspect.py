@@ -19,9 +19,10 @@ def command(
 
     checkpoint(model)
 
-    from audit_cli.audits import inspect_model
-    from audit_cli.cli.running import load
-    from audit_cli.reports.model import inspect_report
+    with session.loading():
+        from audit_cli.audits import inspect_model
+        from audit_cli.cli.running import load
+        from audit_cli.reports.model import inspect_report
 
     loaded = load(model, weights, device, tokenizer, dtype)
     info, law, dynamics = inspect_model(loaded)

@@ -84,10 +84,11 @@ def command(
     searched = None if corpus is None else inputs.opened([corpus], input_format, text_column)
     cues = inputs.opened([Path("-")], "txt", None) if cue == "-" else None
 
-    from audit_cli.audits import RetrievalSettings
-    from audit_cli.cli.remembering import ASKED, retrieve
-    from audit_cli.cli.running import Request
-    from audit_cli.records import Candidate
+    with session.loading():
+        from audit_cli.audits import RetrievalSettings
+        from audit_cli.cli.remembering import ASKED, retrieve
+        from audit_cli.cli.running import Request
+        from audit_cli.records import Candidate
 
     settings = RetrievalSettings(restarts, steps, str(sampler or ""), freeze, level, seed, batch_size)
     request = Request(texts=searched, outputs=outputs, strict=strict, **{name: asked[name] for name in ASKED})
