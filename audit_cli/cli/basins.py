@@ -153,7 +153,8 @@ def command(
     shares = checked_levels(paper, levels, restarts, steps, pattern)
     second = "per-level" if per_level else None
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *files, *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)

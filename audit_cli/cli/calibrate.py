@@ -87,7 +87,8 @@ def command(
     shares = basins.checked_levels(paper, levels, restarts, steps, pattern)
     wanted = None if lengths is None else _lengths(lengths)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     if kind := re.match(r"(csv|jsonl|parquet|md|markdown|json)=", str(output), re.IGNORECASE):
         session.fail(f"-o {kind[0]}: a calibration is JSON, of any name: give the path alone", session.USAGE)

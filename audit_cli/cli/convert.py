@@ -34,7 +34,8 @@ def command(
     Nothing in it can run code, and an audit of it measures the same.
     Example: uddm-audit convert last.ckpt -o my-model
     """
-    from audit_cli.cli.inputs import checkpoint
+    with session.loading():
+        from audit_cli.cli.inputs import checkpoint
 
     checkpoint(model)
 

@@ -122,7 +122,8 @@ def command(
     paper = protocol is options.Protocol.PAPER
     second = "per-token" if per_token else None
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *(files or []), *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)

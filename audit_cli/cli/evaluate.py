@@ -69,7 +69,8 @@ def command(
     if roc is not None and find_spec("matplotlib") is None:
         session.fail("--roc needs matplotlib: pip install 'uddm-audit[report]'", session.USAGE)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *members, *heldout, *([reference_model] if reference_model else [])]
     outputs = inputs.outputs(output, "per-text" if per_text else None, read)

@@ -79,7 +79,8 @@ def command(
     usage.check_comparison(None, twins, slot, None, fail_on, restart, output)
     usage.check_standard_input(files, None)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *files])
     inputs.checkpoint(model)

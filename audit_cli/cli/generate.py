@@ -56,7 +56,8 @@ def command(
     asked = dict(locals())
     usage.check_standard_input([] if nearest is None else [nearest], None)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *([] if nearest is None else [nearest])])
     inputs.checkpoint(model)

@@ -15,7 +15,8 @@ def command(
     verbose: options.Verbose = 0,
 ) -> None:
     """What is this checkpoint? Family, size, noise, hashes, and whether its law is what it says."""
-    from audit_cli.cli.inputs import checkpoint
+    with session.loading():
+        from audit_cli.cli.inputs import checkpoint
 
     checkpoint(model)
 

@@ -77,7 +77,8 @@ def command(
         session.fail("the cue is empty", session.USAGE)
     usage.check_standard_input([Path(cue)] if cue == "-" else [], [] if corpus is None else [corpus])
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *([] if corpus is None else [corpus])])
     inputs.checkpoint(model)
