@@ -12,15 +12,15 @@ from audit_cli.verdicts.gate import FINDINGS
 
 @dataclass(frozen=True)
 class Look:
-    """A finding under a gate."""
+    """A finding under a gate; `expired` is the acceptance of one that fails again."""
 
     known: Known | None
     failing: bool
-    expired: bool
+    expired: Known | None
 
 
 class Marked(Results):
-    """Results, each marked as known or failing."""
+    """Results, each marked as known, failing, or failing since its acceptance has expired."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Marked(Results):
         for result in self._results:
             if self.is_finding(result):
                 look = self.look(result)
-                result = replace(result, known=look.known, failing=look.failing)
+                result = replace(result, known=look.known, failing=look.failing, expired=look.expired)
             yield result
 
     def is_finding(self, result: TextResult) -> bool:
@@ -57,4 +57,5 @@ class Marked(Results):
             accepted = self._baseline.of(fingerprint, verdict)
         gone = accepted is not None and expired(accepted, self._today)
         known = None if gone else accepted
-        return Look(known, verdict in self._failing and known is None, gone and verdict in self._failing)
+        failing = verdict in self._failing and known is None
+        return Look(known, failing, accepted if gone and failing else None)

@@ -238,7 +238,7 @@ class Check:
             looks = [marked.look(result) for result in report.results if marked.is_finding(result)]
             known = sum(look.known is not None for look in looks)
             count = sum(look.failing for look in looks)
-            gone = sum(look.expired for look in looks)
+            gone = sum(look.expired is not None for look in looks)
         where = self.rules.where if one.line else ""
         return SetReport(one.name, replace(report, results=marked), count, known, gone, where, one.line, one.paths)
 
