@@ -47,6 +47,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     restart: options.Restart = False,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
@@ -105,6 +106,7 @@ def command(
         show_text=show_text,
         quiet=quiet,
         restart=restart,
+        dry_run=dry_run,
         no_cache=no_cache,
     )
     evaluate(request, EvaluateSettings(restarts=restarts, steps=steps, seed=seed, batch_size=batch_size), roc)

@@ -41,6 +41,7 @@ def command(
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",

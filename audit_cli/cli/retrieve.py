@@ -57,6 +57,7 @@ def command(
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    dry_run: options.DryRun = False,
     strict: Annotated[bool, options.option(options.GATE, "Exit 3 if any cue was skipped.", "--strict")] = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
