@@ -34,8 +34,10 @@ class Source:
         """The file and the line of a key of the table, as `audit.toml:12`; of one that stands in an inline table, or
         that is not there, the line of the table around it. Without a line where there is none to name."""
         wanted = (*self.root, *keys)
+        if not wanted:
+            return str(self.path)
         line = most = 0
-        for number, path in _statements(self.content, wanted[-1] if wanted else ""):
+        for number, path in _statements(self.content, wanted[-1]):
             # A header or key of a part of it gives it, too.
             if path[: len(wanted)] == wanted:
                 return f"{self.path}:{number}"

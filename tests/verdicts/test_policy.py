@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from audit_cli.verdicts import policy as policies
 from audit_cli.verdicts.policy import MOST_BYTES, PolicyError
-from audit_cli.verdicts.policy_lines import set_lines, too_deep
+from audit_cli.verdicts.policy_lines import Source, set_lines, too_deep
 from audit_cli.verdicts.toml_text import value_of
 
 SET = '\n[sets.a]\ncandidates = "a.txt"\n'
@@ -243,6 +243,9 @@ class TestLines:
         Path("pyproject.toml").write_text(end.join([*lines[:5], "fdr = 2"]), newline="")
         with pytest.raises(PolicyError, match=r"^pyproject\.toml:6: fdr: "):
             policies.read(Path("pyproject.toml"))
+
+    def test_the_whole_file_has_no_line(self):
+        assert Source(Path("a.toml"), "x = 1\n").at() == "a.toml"
 
     def test_among_many_sets_it_is_the_line_of_the_one(self, home):
         many = "".join(f"[sets.s{i}]\ncandidates = '[ab].txt'\n" for i in range(1_000))
