@@ -6,10 +6,10 @@ from audit_cli.audits.comparison import Comparison
 from audit_cli.audits.corpus import CorpusError
 from audit_cli.audits.entropy import EntropySettings, audit_entropy, entropy_audit, report_entropy
 from audit_cli.audits.extraction import ExtractionSettings, extraction_audit, report_extraction
-from audit_cli.audits.generation import GenerationSettings, generation
+from audit_cli.audits.generation import GenerationSettings, generation, generation_plan
 from audit_cli.audits.inspect import inspect_model
 from audit_cli.audits.journal import Journal, JournalError
-from audit_cli.audits.retrieval import RetrievalSettings, retrieval
+from audit_cli.audits.retrieval import RetrievalSettings, retrieval, retrieval_plan
 from audit_cli.audits.twins import Slot
 from audit_cli.audits.watch import Watch
 
@@ -32,10 +32,12 @@ __all__ = [
     "entropy_audit",
     "extraction_audit",
     "generation",
+    "generation_plan",
     "inspect_model",
     "measure_attractors",
     "report_basins",
     "report_entropy",
     "report_extraction",
     "retrieval",
+    "retrieval_plan",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from audit_cli.audits.accepted import Marked
 from audit_cli.audits.basins import BasinSettings, basins_audit, report_levels
 from audit_cli.audits.comparison import Comparison, Texts
 from audit_cli.audits.entropy import EntropySettings, entropy_audit, own_samples
@@ -29,19 +30,16 @@ from audit_cli.records import (
     Limit,
     LimitState,
     Reason,
-    Results,
     SetReport,
-    Status,
-    TextResult,
     Verdict,
 )
 from audit_cli.redaction import Redaction, ShowText
-from audit_cli.verdicts.baseline import Baseline, expired
+from audit_cli.verdicts.baseline import Baseline
 from audit_cli.verdicts.gate import (
     FAILED,
     FAILING,
-    FINDINGS,
     INCONCLUSIVE,
+    ORDER,
     UNAUDITABLE,
     UNMEASURED,
     exit_code,
@@ -159,7 +157,7 @@ class Check:
             for one, audit, outcome in zip(self.sets, self.audits, outcomes, strict=True)
         )
         found = limits(self.rules.limits, own.regime)
-        reasons = tuple(sorted(self._reasons(sets, found, own, limit), key=lambda reason: _rank(reason.code)))
+        reasons = tuple(sorted(self._reasons(sets, found, own, limit), key=lambda reason: ORDER.index(reason.code)))
         return GateReport(
             model=self.model.info,
             law=law,
@@ -240,7 +238,7 @@ class Check:
             looks = [marked.look(result) for result in report.results if marked.is_finding(result)]
             known = sum(look.known is not None for look in looks)
             count = sum(look.failing for look in looks)
-            gone = sum(look.expired for look in looks)
+            gone = sum(look.expired is not None for look in looks)
         where = self.rules.where if one.line else ""
         return SetReport(one.name, replace(report, results=marked), count, known, gone, where, one.line, one.paths)
 
@@ -299,56 +297,6 @@ class _Nothing:
     """Settings that are all told otherwise."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """A finding under a gate."""
-
-    known: Any
-    failing: bool
-    expired: bool
-
-
-class Marked(Results):
-    """Results, each marked as known or failing."""
-
-    def __init__(
-        self,
-        results: Results,
-        baseline: Baseline | None,
-        failing: frozenset[Verdict],
-        today: datetime.date,
-        key: Redaction,
-    ) -> None:
-        self._results, self._baseline, self._failing, self._today = results, baseline, failing, today
-        self._key = key
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def __iter__(self) -> Iterator[TextResult]:
-        for result in self._results:
-            if self.is_finding(result):
-                look = self.look(result)
-                result = replace(result, known=look.known, failing=look.failing)
-            yield result
-
-    def is_finding(self, result: TextResult) -> bool:
-        """Whether the text has a verdict that says something of it; a duplicate is no finding of its own."""
-        return result.status is Status.MEASURED and bool(result.judgement and result.judgement.verdict in FINDINGS)
-
-    def look(self, result: TextResult) -> Look:
-        """What the baseline says of a finding."""
-        verdict = result.judgement.verdict if result.judgement else None
-        assert verdict is not None  # noqa: S101 - it is a finding
-        accepted = None
-        if self._baseline is not None:
-            fingerprint = self._key.fingerprint(result.candidate.text, result.candidate.token_ids)
-            accepted = self._baseline.of(fingerprint, verdict)
-        gone = accepted is not None and expired(accepted, self._today)
-        known = None if gone else accepted
-        return Look(known, verdict in self._failing and known is None, gone and verdict in self._failing)
-
-
 def settings_of(measure: Measure, seed: int, fdr: float, batch_size: int | None = None) -> Settings:
     """How a policy measures. Raises ValueError, naming the key, on what the probe does not have."""
     asked = {field: value for field, value in msgspec.structs.asdict(measure).items() if value is not msgspec.UNSET}
@@ -379,10 +327,6 @@ def _law_rows(surveys: Iterable[Survey]) -> list[tuple[int, ...]]:
     rows = [survey.found.law_rows for survey in surveys]
     longest = max(map(len, rows), default=0)
     return [of[i] for i in range(longest) for of in rows if i < len(of)][:LAW_ROWS]
-
-
-def _rank(code: int) -> int:
-    return (FAILED, UNAUDITABLE, INCONCLUSIVE).index(code)
 
 
 def _texts(count: int) -> str:

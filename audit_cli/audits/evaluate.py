@@ -14,6 +14,7 @@ from audit_cli.audits.comparison import Texts
 from audit_cli.audits.journal import Journal
 from audit_cli.audits.law import checked_law
 from audit_cli.audits.measuring import Filed
+from audit_cli.audits.plan import MOST_ROWS, Plan, peak_bytes, seconds_an_evaluation
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.texts import Heldout, References, Scan, distinct_rows, reference_rows, scan
 from audit_cli.audits.twins import Slot
@@ -157,16 +158,30 @@ class Evaluator:
         longer = mine.pad_id is None and other.max_length > mine.max_length
         return mine == (replace(other, max_length=mine.max_length) if longer else other)
 
-    def report(self, redaction: Redaction) -> Evaluation:
-        """Measure what is not in the journal, and hold the scores side by side.
+    def plan(self) -> Plan:
+        """What it would take, from measuring a few members. Raises ValueError as `report`."""
+        _, found, _, mine, held = self._read()
+        return Plan(
+            given=found.given,
+            distinct=found.distinct,
+            duplicates=found.duplicates,
+            skipped=found.skipped,
+            windows=len(mine),
+            heldout=len(held),
+            text_evaluations=sum(self.task.evaluations(row) for row in mine),
+            heldout_evaluations=sum(self.task.evaluations(row) for row in held),
+            twin_evaluations=0,
+            seconds_an_evaluation=seconds_an_evaluation(self.model, self.task, self.settings, mine[:MOST_ROWS]),
+            peak_bytes=peak_bytes(),
+            warnings=(),
+        )
 
-        Raises ValueError, with the reason, where there are no members or no held-out texts that can be measured.
-        """
+    def _read(self) -> tuple[Heldout, Scan, References, list[Row], list[Row]]:
+        """Both kinds of texts, and the rows of each that are measured. Raises ValueError where there are none."""
         self.watch.stage("reading", 0)
         heldout = Heldout.read(self.model, self.heldout)
         found = scan(self.model, self.members, heldout, self.journal, Slot())
         references = reference_rows(self.model, found, heldout)
-        law = checked_law(self.model, self.settings.seed, found.law_rows)
         held = [row for group in references.rows for row in group]
         mine = list(self._one_row_each())
         unread = Counter(entry.reason for entry in self.journal.texts() if entry.reason)
@@ -180,6 +195,15 @@ class Evaluator:
         ):
             if count:
                 self.watch.warn(f"{count:,} {what}")
+        return heldout, found, references, mine, held
+
+    def report(self, redaction: Redaction) -> Evaluation:
+        """Measure what is not in the journal, and hold the scores side by side.
+
+        Raises ValueError, with the reason, where there are no members or no held-out texts that can be measured.
+        """
+        heldout, found, references, mine, held = self._read()
+        law = checked_law(self.model, self.settings.seed, found.law_rows)
         filed = Filed(self.journal, self.task, None)
         spent = 0
         texts: list[ScoredText] = []

@@ -8,10 +8,12 @@ from itertools import pairwise
 from audit_cli.audits.comparison import Texts
 from audit_cli.audits.corpus import nearest_in
 from audit_cli.audits.law import checked_law, clean_look, entropy_law, sampler_for
+from audit_cli.audits.plan import RunsPlan, peak_bytes, seconds_of_runs
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel
 from audit_cli.checkpoints.loaded import ENTROPY_BOUND, Layout
+from audit_cli.diffusion.denoiser import Denoiser
 from audit_cli.diffusion.samplers import Sampler
 from audit_cli.probes.entropy import EntropyProbe
 from audit_cli.probes.samples import generate
@@ -48,6 +50,29 @@ class GenerationSettings:
             raise ValueError(f"{self.length:,} tokens are more than the {longest:,} that the model takes")
         steps = getattr(sampler, "steps", None)
         return replace(self, sampler=sampler.name, steps=steps, length=self.length or longest)
+
+
+def generation_plan(model: LoadedModel, settings: GenerationSettings) -> RunsPlan:
+    """What `generation` would take but for the search in a corpus, from writing a few texts.
+
+    Raises ValueError on settings that do not fit the model.
+    """
+    settings = settings.settled(model)
+    sampler = settings.dynamics(model)
+    each = sampler.evaluations(1.0)
+
+    def write(denoiser: Denoiser, count: int) -> None:
+        for _ in generate(denoiser, count, sampler, settings.seed, settings.length, settings.batch_size):
+            pass
+
+    return RunsPlan(
+        given=settings.samples,
+        skipped=0,
+        run_evaluations=settings.samples * each,
+        entropy_evaluations=settings.samples,
+        seconds_an_evaluation=seconds_of_runs(model, settings.samples, each, write),
+        peak_bytes=peak_bytes(),
+    )
 
 
 def generation(

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -14,7 +14,9 @@ from torch import Tensor
 from audit_cli.audits.measuring import Measured
 from audit_cli.audits.run import Audit, Survey
 from audit_cli.audits.texts import distinct_rows
+from audit_cli.checkpoints import LoadedModel
 from audit_cli.diffusion.denoiser import Denoiser
+from audit_cli.records import Row
 
 # Ever larger parts of the task are timed until one takes so long; the time in all is bounded.
 ENOUGH_SECONDS, MOST_SECONDS = 0.5, 2.0
@@ -50,6 +52,24 @@ class Plan:
         return self.evaluations * self.seconds_an_evaluation
 
 
+@dataclass(frozen=True)
+class RunsPlan:
+    """What a command takes that runs the reverse process and looks where that ends: `given` texts or cues, of which
+    `skipped` cannot be run; at most how many network evaluations the runs and the entropy of their ends take."""
+
+    given: int
+    skipped: int
+    run_evaluations: int
+    entropy_evaluations: int
+    seconds_an_evaluation: float
+    peak_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """About how long it would take."""
+        return (self.run_evaluations + self.entropy_evaluations) * self.seconds_an_evaluation
+
+
 def plan(audit: Audit[Measured], survey: Survey | None = None) -> Plan:
     """Read all texts, unless a survey has, and time the probe on a few of them."""
     survey = survey or audit.survey()
@@ -66,23 +86,27 @@ def plan(audit: Audit[Measured], survey: Survey | None = None) -> Plan:
         heldout_evaluations=held,
         twin_evaluations=twins,
         seconds_an_evaluation=_seconds_an_evaluation(audit),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
         warnings=survey.warnings,
     )
 
 
 def _seconds_an_evaluation(audit: Audit[Any]) -> float:
+    """The same of an audit, from its first rows."""
+    found = (row for _, rows in distinct_rows(audit.model, audit.texts, audit.journal) for row in rows)
+    return seconds_an_evaluation(audit.model, audit.task, audit.settings, list(islice(found, MOST_ROWS)))
+
+
+def seconds_an_evaluation(model: LoadedModel, whole_task: Any, settings: Any, rows: list[Row]) -> float:
     """Seconds of an evaluation as the probe counts them, from a part of the task that grows until it takes long enough.
 
     The part is small in restarts and steps too: of a single text they can take hours.
     """
-    found = (row for _, rows in distinct_rows(audit.model, audit.texts, audit.journal) for row in rows)
-    rows = list(islice(found, MOST_ROWS))
     until = time.monotonic() + MOST_SECONDS
     told, before = 0.0, (0, 0.0)
-    for part in _parts(audit.settings, len(rows)):
-        task, some = part.of(audit.task), rows[: part.rows]
-        denoiser = _Timed(audit.model.denoiser, until)
+    for part in _parts(settings, len(rows)):
+        task, some = part.of(whole_task), rows[: part.rows]
+        denoiser = _Timed(model.denoiser, until)
         begun = time.monotonic()
         try:
             for _ in task.measure(denoiser, some):
@@ -91,7 +115,7 @@ def _seconds_an_evaluation(audit: Audit[Any]) -> float:
             # Evaluations that were made count where they are all that there is: of many steps some need no network.
             return told or (time.monotonic() - begun) / denoiser.evaluations
         seconds, count = time.monotonic() - begun, sum(map(task.evaluations, some))
-        whole = sum(map(audit.task.evaluations, some))
+        whole = sum(map(whole_task.evaluations, some))
         # Twice the steps take less than twice as long: what is left out costs as much as was added last.
         added = (count - before[0], seconds - before[1])
         more = seconds / count if added[0] <= 0 or added[1] <= 0 else added[1] / added[0]
@@ -99,6 +123,24 @@ def _seconds_an_evaluation(audit: Audit[Any]) -> float:
         if seconds >= ENOUGH_SECONDS:
             break
     return told
+
+
+def seconds_of_runs(model: LoadedModel, most: int, each: int, run: Callable[[Denoiser, int], None]) -> float:
+    """Seconds of an evaluation where a run counts as `each` of them, from ever more runs, `most` at most."""
+    until = time.monotonic() + MOST_SECONDS
+    count, told = 1, 0.0
+    while True:
+        denoiser: Any = _Timed(model.denoiser, until)
+        begun = time.monotonic()
+        try:
+            run(denoiser, count)
+        except _TimeIsOver:
+            return told or (time.monotonic() - begun) / denoiser.evaluations
+        seconds = time.monotonic() - begun
+        told = seconds / (count * each)
+        if seconds >= ENOUGH_SECONDS or count >= most:
+            return told
+        count = min(most, count * GROWTH)
 
 
 @dataclass(frozen=True)
@@ -162,6 +204,7 @@ class _Timed:
         return self._denoiser.hidden(tokens, t, context)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

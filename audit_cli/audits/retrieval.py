@@ -9,10 +9,11 @@ from audit_cli.audits.corpus import nearest_in
 from audit_cli.audits.cues import Cue, cue_of
 from audit_cli.audits.generation import measured
 from audit_cli.audits.law import NO_ATTRACTORS, checked_law, clean_look, entropy_law, restoring
+from audit_cli.audits.plan import RunsPlan, peak_bytes, seconds_of_runs
 from audit_cli.audits.provenance import run_info
 from audit_cli.audits.watch import Watch, watched
 from audit_cli.checkpoints import LoadedModel, UnauditableModel
-from audit_cli.diffusion.denoiser import Law
+from audit_cli.diffusion.denoiser import Denoiser, Law
 from audit_cli.probes.retrieval import RetrievalProbe
 from audit_cli.records import Candidate, CueResult, Nearest, Retrieval, RetrievedText, Skipped, Storage
 from audit_cli.redaction import Redaction
@@ -57,6 +58,40 @@ class RetrievalSettings:
         return replace(self, sampler=sampler.name, steps=getattr(sampler, "steps", None))
 
 
+def retrieval_plan(
+    model: LoadedModel, cues: Iterable[Candidate | Skipped], settings: RetrievalSettings
+) -> tuple[RunsPlan, tuple[str, ...]]:
+    """What `retrieval` would take but for the search in a corpus, from running the first cue a few times; and why cues
+    cannot be run, in their order. Raises as `RetrievalSettings.probe`."""
+    probe = settings.probe(model)
+    asked = [cue for _, cue in _asked(model, cues, settings.settled(model))]
+    useful = [cue for cue in asked if isinstance(cue, Cue)]
+    seconds = 0.0
+    if useful:
+        first = useful[0]
+
+        def run(denoiser: Denoiser, count: int) -> None:
+            replace(probe, restarts=count).measure(denoiser, first.row, first.unknown)
+
+        # Of each end it is asked whether it is a fixed point.
+        seconds = seconds_of_runs(model, settings.restarts, _evaluations(probe, first) + 1, run)
+    ends = settings.restarts * len(useful)
+    plan = RunsPlan(
+        given=len(asked),
+        skipped=len(asked) - len(useful),
+        run_evaluations=settings.restarts * sum(_evaluations(probe, cue) for cue in useful) + ends,
+        entropy_evaluations=ends,
+        seconds_an_evaluation=seconds,
+        peak_bytes=peak_bytes(),
+    )
+    return plan, tuple(cue.reason for cue in asked if isinstance(cue, Skipped))
+
+
+def _evaluations(probe: RetrievalProbe, cue: Cue) -> int:
+    """At most how many network evaluations a restart of a cue takes."""
+    return probe.sampler.evaluations(1.0 if probe.freeze else probe.level_of(cue.row, cue.unknown))
+
+
 def retrieval(
     model: LoadedModel,
     cues: Iterable[Candidate | Skipped],
@@ -76,8 +111,7 @@ def retrieval(
     asked = list(_asked(model, cues, settings))
     useful = [cue for _, cue in asked if isinstance(cue, Cue)]
     law = checked_law(model, settings.seed)
-    times = [1.0 if settings.freeze else probe.level_of(cue.row, cue.unknown) for cue in useful]
-    expected = settings.restarts * sum(probe.sampler.evaluations(t) for t in times)
+    expected = settings.restarts * sum(_evaluations(probe, cue) for cue in useful)
     denoiser = watched(model.denoiser, watch, "cues", expected)
     runs = [probe.measure(denoiser, cue.row, cue.unknown) for cue in useful]
     endings = [ending for ends, _ in runs for ending in ends]

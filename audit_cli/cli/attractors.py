@@ -48,16 +48,18 @@ def command(
     if restart and not output:
         session.fail("--restart begins anew what a stopped run left beside its -o, and no -o was given", session.USAGE)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *files, *(heldout or [])])
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import AttractorSettings
-    from audit_cli.cli.attracting import ASKED, attract
-    from audit_cli.cli.running import Request
+    with session.loading():
+        from audit_cli.audits import AttractorSettings
+        from audit_cli.cli.attracting import ASKED, attract
+        from audit_cli.cli.running import Request
 
     settings = AttractorSettings(restarts, seed, batch_size)
     request = Request(texts=given, heldout=held, outputs=outputs, **{name: asked[name] for name in ASKED})

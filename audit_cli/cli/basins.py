@@ -153,7 +153,8 @@ def command(
     shares = checked_levels(paper, levels, restarts, steps, pattern)
     second = "per-level" if per_level else None
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *files, *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)
@@ -161,8 +162,9 @@ def command(
     given = inputs.opened(files, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import BasinSettings, Slot, basins_audit, report_basins
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = BasinSettings(
         levels=shares,

@@ -87,7 +87,8 @@ def command(
     shares = basins.checked_levels(paper, levels, restarts, steps, pattern)
     wanted = None if lengths is None else _lengths(lengths)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     if kind := re.match(r"(csv|jsonl|parquet|md|markdown|json)=", str(output), re.IGNORECASE):
         session.fail(f"-o {kind[0]}: a calibration is JSON, of any name: give the path alone", session.USAGE)
@@ -95,9 +96,10 @@ def command(
     inputs.checkpoint(model)
     held = inputs.opened(files, input_format, text_column, limit)
 
-    from audit_cli.audits import BasinSettings, EntropySettings, basins_audit, entropy_audit
-    from audit_cli.cli.running import Request, calibrate
-    from audit_cli.reports.files import Output
+    with session.loading():
+        from audit_cli.audits import BasinSettings, EntropySettings, basins_audit, entropy_audit
+        from audit_cli.cli.running import Request, calibrate
+        from audit_cli.reports.files import Output
 
     request = Request(
         model,

@@ -34,11 +34,13 @@ def command(
     Nothing in it can run code, and an audit of it measures the same.
     Example: uddm-audit convert last.ckpt -o my-model
     """
-    from audit_cli.cli.inputs import checkpoint
+    with session.loading():
+        from audit_cli.cli.inputs import checkpoint
 
     checkpoint(model)
 
-    from audit_cli.checkpoints.convert import NotWritten, convert
+    with session.loading():
+        from audit_cli.checkpoints.convert import NotWritten, convert
 
     try:
         done = convert(model, output, tokenizer, None if weights is None else str(weights), overwrite)

@@ -123,7 +123,8 @@ def command(
     """
     asked = dict(locals())
     if trajectory:
-        from audit_cli.cli import trajectory as along
+        with session.loading():
+            from audit_cli.cli import trajectory as along
 
         along.run(asked)
         return
@@ -142,7 +143,8 @@ def command(
     paper = protocol is options.Protocol.PAPER
     second = "per-token" if per_token else None
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *(files or []), *(heldout or []), *(path for path in (reference_model, calibration) if path)]
     outputs = inputs.outputs(output, second, read)
@@ -150,8 +152,9 @@ def command(
     given = inputs.opened(files, input_format, text_column, limit) if files else None
     held = inputs.opened(heldout, input_format, text_column) if heldout else None
 
-    from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import EntropySettings, Slot, entropy_audit, report_entropy
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = EntropySettings(
         t=time,

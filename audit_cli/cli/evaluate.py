@@ -47,6 +47,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     restart: options.Restart = False,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
@@ -69,7 +70,8 @@ def command(
     if roc is not None and find_spec("matplotlib") is None:
         session.fail("--roc needs matplotlib: pip install 'uddm-audit[report]'", session.USAGE)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [model, *members, *heldout, *([reference_model] if reference_model else [])]
     outputs = inputs.outputs(output, "per-text" if per_text else None, read)
@@ -85,8 +87,9 @@ def command(
     given = inputs.opened(members, input_format, text_column, limit)
     held = inputs.opened(heldout, input_format, text_column, limit)
 
-    from audit_cli.audits.evaluate import EvaluateSettings
-    from audit_cli.cli.running import Request, evaluate
+    with session.loading():
+        from audit_cli.audits.evaluate import EvaluateSettings
+        from audit_cli.cli.running import Request, evaluate
 
     request = Request(
         model,
@@ -103,6 +106,7 @@ def command(
         show_text=show_text,
         quiet=quiet,
         restart=restart,
+        dry_run=dry_run,
         no_cache=no_cache,
     )
     evaluate(request, EvaluateSettings(restarts=restarts, steps=steps, seed=seed, batch_size=batch_size), roc)

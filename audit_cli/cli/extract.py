@@ -79,14 +79,16 @@ def command(
     usage.check_comparison(None, twins, slot, None, fail_on, restart, output)
     usage.check_standard_input(files, None)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *files])
     inputs.checkpoint(model)
     given = inputs.opened(files, input_format, text_column, limit)
 
-    from audit_cli.audits import ExtractionSettings, Slot, extraction_audit, report_extraction
-    from audit_cli.cli.running import ASKED, Request, run
+    with session.loading():
+        from audit_cli.audits import ExtractionSettings, Slot, extraction_audit, report_extraction
+        from audit_cli.cli.running import ASKED, Request, run
 
     settings = ExtractionSettings(
         cue=slot,

@@ -1,6 +1,7 @@
 """What `check` does, loaded only when it runs: policy and command line into one, measure, judge, write, exit."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,19 +48,15 @@ def check(path: Path | None, asked: Mapping[str, Any]) -> None:
     accepted = None if policy.baseline is None else baselines.read(policy.baseline)
     texts = {one.name: open_texts(one.files, one.input_format, one.text_column) for one in policy.sets}
     held = {one.name: open_texts(one.heldout, one.input_format, one.text_column) for one in policy.sets if one.heldout}
-    request = Request(
-        texts=None,
-        outputs=outputs,
-        **{name: asked[name] for name in ASKED if name in asked},
-    )
-    request = replace(request, reference_model=policy.reference_model)
+    others = {name: asked[name] for name in ASKED if name in asked and name != "reference_model"}
+    request = Request(texts=None, outputs=outputs, reference_model=policy.reference_model, **others)
     model = running.model_of(request, asked["model"], asked["weights"])
     reference = running.reference_of(request, model)
     sets = [
         CheckedSet(
             one.name,
             texts[one.name],
-            _comparison(one, held.get(one.name), reference),
+            _comparison(policy, one, held.get(one.name), reference),
             one.line,
             dict(zip(texts[one.name].names, map(str, one.files), strict=True)),
         )
@@ -132,22 +129,34 @@ def _in_force(path: Path | None, asked: Mapping[str, Any]) -> Policy:
 
 
 def _settings(policy: Policy, asked: Mapping[str, Any]) -> Any:
-    at = "" if policy.path is None else f"{policy.path}: measure: "
     try:
         settings = settings_of(policy.measure, policy.seed, policy.fdr, asked["batch_size"])
     except ValueError as error:
-        session.fail(f"{at}{error}", session.USAGE)
+        # The first word is a key, or the line is the table's.
+        session.fail(f"{_measure_at(policy, re.split('[:,]', str(error))[0])}{error}", session.USAGE)
     if policy.measure.probe == "entropy" and policy.fail_on == "memorized":
         session.fail("entropy does not measure whether a text returns, and names none memorized: take the probe "
                      "basins, or fail-on familiar", session.USAGE)  # fmt: skip
     own = [one.name for one in policy.sets if one.twins or policy.reference_model]
     if own and isinstance(policy.measure.recipe, str):
-        session.fail(f"{at}recipe: twins and a reference model compare by a score of their own", session.USAGE)
-    without = [one.name for one in policy.sets if not one.heldout]
+        session.fail(
+            f"{_measure_at(policy, 'recipe')}recipe: twins and a reference model compare by a score of their own",
+            session.USAGE,
+        )
+    without = [one for one in policy.sets if not one.heldout]
     if policy.reference_model and without:
         needs = "a reference model needs held-out text, which shows what difference is ordinary"
-        session.fail(f"set {without[0]}: {needs}", session.USAGE)
+        session.fail(f"{_set_at(policy, without[0])}: {needs}", session.USAGE)
     return settings
+
+
+def _measure_at(policy: Policy, key: str) -> str:
+    return f"{policy.at('measure', key)}measure: " if policy.path else ""
+
+
+def _set_at(policy: Policy, one: ReadSet, *keys: str) -> str:
+    """A set by its name, and its place if it is the policy's."""
+    return f"{policy.at('sets', one.name, *keys) if one.line else ''}set {one.name}"
 
 
 def _outputs(policy: Policy, asked: Mapping[str, Any]) -> list[Output]:
@@ -166,11 +175,11 @@ def _outputs(policy: Policy, asked: Mapping[str, Any]) -> list[Output]:
     return outputs
 
 
-def _comparison(one: ReadSet, heldout: Any, reference: LoadedModel | None) -> Comparison:
+def _comparison(policy: Policy, one: ReadSet, heldout: Any, reference: LoadedModel | None) -> Comparison:
     try:
         slot = Slot(one.slot or "digits")
     except ValueError as error:
-        session.fail(f"set {one.name}: slot: {error}", session.USAGE)
+        session.fail(f"{_set_at(policy, one, 'slot')}: slot: {error}", session.USAGE)
     return Comparison(heldout, one.twins, slot, reference, inputs.calibration(one.calibration))
 
 

@@ -41,6 +41,7 @@ def command(
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    dry_run: options.DryRun = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
     device: options.Device = "cpu",
@@ -56,15 +57,17 @@ def command(
     asked = dict(locals())
     usage.check_standard_input([] if nearest is None else [nearest], None)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *([] if nearest is None else [nearest])])
     inputs.checkpoint(model)
     corpus = None if nearest is None else inputs.opened([nearest], input_format, text_column)
 
-    from audit_cli.audits import GenerationSettings
-    from audit_cli.cli.remembering import ASKED, generate
-    from audit_cli.cli.running import Request
+    with session.loading():
+        from audit_cli.audits import GenerationSettings
+        from audit_cli.cli.remembering import ASKED, generate
+        from audit_cli.cli.running import Request
 
     settings = GenerationSettings(samples, steps, str(sampler or ""), length, seed, batch_size)
     generate(Request(texts=corpus, outputs=outputs, **{name: asked[name] for name in ASKED}), settings)

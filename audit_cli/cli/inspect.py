@@ -15,13 +15,15 @@ def command(
     verbose: options.Verbose = 0,
 ) -> None:
     """What is this checkpoint? Family, size, noise, hashes, and whether its law is what it says."""
-    from audit_cli.cli.inputs import checkpoint
+    with session.loading():
+        from audit_cli.cli.inputs import checkpoint
 
     checkpoint(model)
 
-    from audit_cli.audits import inspect_model
-    from audit_cli.cli.running import load
-    from audit_cli.reports.model import inspect_report
+    with session.loading():
+        from audit_cli.audits import inspect_model
+        from audit_cli.cli.running import load
+        from audit_cli.reports.model import inspect_report
 
     loaded = load(model, weights, device, tokenizer, dtype)
     info, law, dynamics = inspect_model(loaded)

@@ -57,6 +57,7 @@ def command(
     unit: options.UnitOption = options.Unit.NATS,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    dry_run: options.DryRun = False,
     strict: Annotated[bool, options.option(options.GATE, "Exit 3 if any cue was skipped.", "--strict")] = False,
     weights: options.WeightsOption = None,
     tokenizer: options.TokenizerOption = None,
@@ -77,17 +78,19 @@ def command(
         session.fail("the cue is empty", session.USAGE)
     usage.check_standard_input([Path(cue)] if cue == "-" else [], [] if corpus is None else [corpus])
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     outputs = inputs.outputs(output, None, [model, *([] if corpus is None else [corpus])])
     inputs.checkpoint(model)
     searched = None if corpus is None else inputs.opened([corpus], input_format, text_column)
     cues = inputs.opened([Path("-")], "txt", None) if cue == "-" else None
 
-    from audit_cli.audits import RetrievalSettings
-    from audit_cli.cli.remembering import ASKED, retrieve
-    from audit_cli.cli.running import Request
-    from audit_cli.records import Candidate
+    with session.loading():
+        from audit_cli.audits import RetrievalSettings
+        from audit_cli.cli.remembering import ASKED, retrieve
+        from audit_cli.cli.running import Request
+        from audit_cli.records import Candidate
 
     settings = RetrievalSettings(restarts, steps, str(sampler or ""), freeze, level, seed, batch_size)
     request = Request(texts=searched, outputs=outputs, strict=strict, **{name: asked[name] for name in ASKED})

@@ -116,13 +116,19 @@ def evaluate(request: Request, settings: EvaluateSettings, roc: Path | None) -> 
                 found = Evaluator(
                     model, request.texts or (), request.heldout or (), settings, reference, watch, journal
                 )
-                other = None if reference is None else reference.info.weights_sha256
-                journal.bind(identity("evaluate", settings, model, {"reference_model_sha256": other}))
-                if kept := journal.count():
-                    watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
-                report = found.report(shown)
+                if request.dry_run:
+                    lines = planned([found.plan()], model)
+                else:
+                    other = None if reference is None else reference.info.weights_sha256
+                    journal.bind(identity("evaluate", settings, model, {"reference_model_sha256": other}))
+                    if kept := journal.count():
+                        watch.warn(f"going on: {kept:,} measurements of a stopped run are kept in {journal.path}")
+                    report = found.report(shown)
             except ValueError as error:
                 session.fail(str(error), session.UNAUDITABLE)
+        if request.dry_run:
+            typer.echo("\n".join(lines))
+            raise typer.Exit
         files = session.file_redaction(request.show_text, shown)
         with written_from(journal):
             written = write_evaluation(output, report, files, request.second is not None, roc)

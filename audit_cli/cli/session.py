@@ -51,7 +51,9 @@ def loading() -> Iterator[None]:
     before = {}
     # Only a program's main thread may.
     with contextlib.suppress(ValueError):
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        # What a shell has its background jobs ignore stays ignored.
+        heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
@@ -97,15 +99,16 @@ def _traceback(error: BaseException | None, with_messages: bool) -> Iterator[str
 
 def _explained(error: BaseException) -> tuple[str, int]:
     """Message and exit code of an error: a person's mistake is told as such, anything else is unforeseen."""
-    from audit_cli.audits.corpus import CorpusError
-    from audit_cli.audits.journal import DiskFull, JournalError
-    from audit_cli.candidates import CandidateError
-    from audit_cli.checkpoints import CheckpointError, UnauditableModel
-    from audit_cli.reports.files import OutputError
-    from audit_cli.training import TrainingError
-    from audit_cli.verdicts.baseline import BaselineError
-    from audit_cli.verdicts.calibration import CalibrationError
-    from audit_cli.verdicts.policy import PolicyError
+    with loading():
+        from audit_cli.audits.corpus import CorpusError
+        from audit_cli.audits.journal import DiskFull, JournalError
+        from audit_cli.candidates import CandidateError
+        from audit_cli.checkpoints import CheckpointError, UnauditableModel
+        from audit_cli.reports.files import OutputError
+        from audit_cli.training import TrainingError
+        from audit_cli.verdicts.baseline import BaselineError
+        from audit_cli.verdicts.calibration import CalibrationError
+        from audit_cli.verdicts.policy import PolicyError
 
     if isinstance(error, UnauditableModel | DiskFull | CorpusError):
         return str(error), UNAUDITABLE

@@ -89,6 +89,7 @@ def command(
     uddm-audit sweep corpus.txt -o runs --preset demo
     """
     asked = dict(locals())
-    from audit_cli.cli import sweeping
+    with session.loading():
+        from audit_cli.cli import sweeping
 
     sweeping.run(asked, _sizes(sizes or SIZES))

@@ -98,7 +98,8 @@ def command(
     if figure is not None and find_spec("matplotlib") is None:
         session.fail("--figure needs matplotlib: pip install 'uddm-audit[report]'", session.USAGE)
 
-    from audit_cli.cli import inputs
+    with session.loading():
+        from audit_cli.cli import inputs
 
     read = [*paths, *text, *heldout, *([reference_model] if reference_model else [])]
     outputs = inputs.outputs(output, None, read)
@@ -113,9 +114,10 @@ def command(
     given = inputs.opened(text, input_format, text_column)
     held = inputs.opened(heldout, input_format, text_column)
 
-    from audit_cli.audits.track import TrackSettings
-    from audit_cli.cli.running import Request
-    from audit_cli.cli.tracking import ASKED, TrackOrder, run
+    with session.loading():
+        from audit_cli.audits.track import TrackSettings
+        from audit_cli.cli.running import Request
+        from audit_cli.cli.tracking import ASKED, TrackOrder, run
 
     of = {name: asked[name] for name in ASKED}
     request = Request(paths[0] if watch is None else watch, given, held, outputs, None, **of)

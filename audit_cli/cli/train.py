@@ -119,7 +119,8 @@ def command(
 
     Example: uddm-audit train examples/train.txt -o my-model --normalize letters --limit 16
     """
-    from audit_cli.cli.training import TrainingOrder, run
+    with session.loading():
+        from audit_cli.cli.training import TrainingOrder, run
 
     order = TrainingOrder(
         text=text,

@@ -34,10 +34,11 @@ def run(asked: Mapping[str, Any]) -> None:
     inputs.checkpoint(asked["model"])
     texts = inputs.opened(files, asked["input_format"], asked["text_column"], asked["limit"]) if files else None
 
-    from audit_cli.audits.trajectory import TrajectorySettings, trajectory
-    from audit_cli.cli.running import Request, model_of
-    from audit_cli.reports.files import WriteError, write_trajectory
-    from audit_cli.reports.trajectory import trajectory_report
+    with session.loading():
+        from audit_cli.audits.trajectory import TrajectorySettings, trajectory
+        from audit_cli.cli.running import Request, model_of
+        from audit_cli.reports.files import WriteError, write_trajectory
+        from audit_cli.reports.trajectory import trajectory_report
 
     settings = TrajectorySettings(
         samples=0 if files else asked["samples"] or DEFAULT_SAMPLES,

@@ -38,7 +38,8 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class TextResult:
-    """Everything that is reported of one candidate. Only a gate knows of `known` findings, and of `failing` ones."""
+    """Everything that is reported of one candidate. Only a gate knows of `known` findings, and of `failing` ones:
+    of these some were accepted, and that has `expired`."""
 
     candidate: Candidate
     fingerprint: str
@@ -58,6 +59,7 @@ class TextResult:
     judgement: Judgement | None = None
     known: Known | None = None
     failing: bool = False
+    expired: Known | None = None
 
 
 class Results(Protocol):

@@ -111,6 +111,7 @@ COLUMNS: Mapping[str, Columns] = {
         "known_reason": str,
         "known_author": str,
         "known_expires": str,
+        "expired": bool,
         "returns_at_level": float,
         "returned_share": float,
         "returned_low": float,

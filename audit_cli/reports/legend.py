@@ -53,6 +53,7 @@ REGIME_LEGEND = """ Intervals cover the choice of samples, not other training ru
 GATE_LEGEND: Legend = [
     ("failing", "a finding at or above the verdict that fails, which the baseline does not name"),
     ("known", "a finding that the baseline names: a person has accepted it"),
+    ("expired", "a person had accepted it, until a day that is over: it fails again"),
     ("finding", "a text that stands out or returns, below the verdict that fails"),
     *((word, meaning) for word, meaning in BASINS_LEGEND if word != "basin"),
     ("inconclusive", "measured, and no verdict is possible: it has not passed"),

@@ -222,13 +222,17 @@ def verdict_cells(result: TextResult, notes: Notes) -> tuple[str, Text]:
         until = f" until {result.known.expires}" if result.known.expires else ""
         accepted = f"accepted by {result.known.author}{until}: {result.known.reason}"
         note += f", known {notes.mark(accepted, _where(result))}"
+    if result.expired is not None:
+        over = f"accepted by {result.expired.author} until {result.expired.expires}, which is over"
+        note += f", expired {notes.mark(f'{over}: {result.expired.reason}', _where(result))}"
     q = "" if judgement.q_value is None else words.probability(judgement.q_value)
     return q, Text.assemble((said, STYLES[verdict]), note)
 
 
 def verdict_width(rows: Iterable[TextResult]) -> int:
     """Cells of the column of verdicts: a verdict, what else is said of it, and a letter."""
-    return 14 + max((len(", known") for row in rows if row.known is not None), default=0)
+    said = (", known" if row.known else ", expired" if row.expired else "" for row in rows)
+    return 14 + max(map(len, said), default=0)
 
 
 def skip_note(result: TextResult | AttractorResult, notes: Notes) -> tuple[Text, ...]:

@@ -2,22 +2,21 @@
 
 import difflib
 import glob
-import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from audit_cli.safetext import INVISIBLE
 from audit_cli.statistics.conformal import references_needed
 from audit_cli.verdicts import gate
 from audit_cli.verdicts.globs import Globs, TooMany
-from audit_cli.verdicts.policy_lines import set_lines, too_deep
+from audit_cli.verdicts.policy_lines import Source, set_lines, too_deep
 from audit_cli.verdicts.regular import content_of, why
+from audit_cli.verdicts.toml_text import toml_of
 
 TABLE = "uddm-audit"
 MOST_BYTES, MOST_FILES = 1 << 20, 10_000
@@ -33,11 +32,12 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 Word = Annotated[str, Meta(max_length=1 << 12)]
 Names = str | list[str]
+Key = tuple[str, ...]
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 
 
 class PolicyError(Exception):
-    """A policy that cannot be followed; the message names the file, the key and the reason."""
+    """A policy that cannot be followed; the message names the file, the line, the key and the reason."""
 
 
 class _Table(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, frozen=True):
@@ -121,6 +121,7 @@ class Policy(msgspec.Struct, frozen=True):
     """A policy in force. `path` is None where the command line is all there is."""
 
     path: Path | None = None
+    source: Source | None = None
     fdr: float = 0.01
     fail_on: str = "memorized"
     min_references: int | None = None
@@ -136,6 +137,10 @@ class Policy(msgspec.Struct, frozen=True):
     def least_references(self) -> int:
         """Texts that are compared with fewer cannot be judged: by default with so few that nothing can be found."""
         return references_needed(1, 1, self.fdr) if self.min_references is None else self.min_references
+
+    def at(self, *keys: str) -> str:
+        """The file and line of a key, for the beginning of a message; empty without a file."""
+        return "" if self.source is None else f"{self.source.at(*keys)}: "
 
     def plain(self) -> dict[str, Any]:
         """What is in force, as JSON and TOML have it; what depends on the model is left out."""
@@ -155,13 +160,13 @@ class Policy(msgspec.Struct, frozen=True):
 
     def toml(self) -> str:
         """What is in force, as a policy of its own."""
-        return "\n".join(_toml(self.plain())) + "\n"
+        return toml_of(self.plain())
 
 
 def read(path: Path, allow_outside: bool = False) -> Policy:
     """The policy in a file. Its paths stay within its folder unless `allow_outside`.
 
-    Raises PolicyError on what is no policy: the file, the key and the reason, and the nearest key to one that is not
+    Raises PolicyError on what is no policy: the file, line, key and reason, and the nearest key to one that is not
     known.
     """
     content = _content(path)
@@ -183,22 +188,24 @@ def read(path: Path, allow_outside: bool = False) -> Policy:
         root = ("tool", TABLE)
         if not isinstance(data, dict):
             raise PolicyError(f"{path}: has no [tool.{TABLE}]")
-    whole = _converted(path, "", data, _Policy)
-    found_regime = None if whole.regime is UNSET else _converted(path, "regime", whole.regime, RegimeLimits)
+    source = Source(path, content, root)
+    whole = _converted(source, (), data, _Policy)
+    found_regime = None if whole.regime is UNSET else _converted(source, ("regime",), whole.regime, RegimeLimits)
     if found_regime is not None and not found_regime.limits():
-        raise PolicyError(f"{path}: regime: sets no limit: {', '.join(_keys(RegimeLimits)[1:])}")
-    where = _Folder(path, allow_outside)
+        raise PolicyError(f"{source.at('regime')}: regime: sets no limit: {', '.join(_keys(RegimeLimits)[1:])}")
+    where = _Folder(source, allow_outside)
     lines = set_lines(content, root)
     return Policy(
         path=path,
+        source=source,
         fdr=whole.fdr,
         fail_on=whole.fail_on,
         min_references=None if isinstance(whole.min_references, UnsetType) else whole.min_references,
         max_skipped=whole.max_skipped,
         seed=whole.seed,
-        baseline=where.one("baseline", whole.baseline),
-        reference_model=where.model("reference-model", whole.reference_model),
-        measure=_converted(path, "measure", whole.measure, Measure),
+        baseline=where.one(("baseline",), whole.baseline),
+        reference_model=where.model(("reference-model",), whole.reference_model),
+        measure=_converted(source, ("measure",), whole.measure, Measure),
         regime=found_regime,
         sets=tuple(_set(where, name, given, lines.get(name, lines.get("", 1))) for name, given in whole.sets.items()),
     )
@@ -224,22 +231,24 @@ def _content(path: Path) -> str:
         raise PolicyError(f"{path}: {why(error)}") from None
 
 
-def _converted(path: Path, table: str, data: Any, kind: type[Asked]) -> Asked:
+def _converted(source: Source, table: Key, data: Any, kind: type[Asked]) -> Asked:
     """A table as its kind."""
-    at = f"{path}: {table}: " if table else f"{path}: "
+    of = f"{'.'.join(table)}: " if table else ""
     if not isinstance(data, dict):
-        raise PolicyError(f"{at}must be a table")
+        raise PolicyError(f"{source.at(*table)}: {of}must be a table")
     known = _keys(kind)
     for key in data:
         if key not in known:
-            raise PolicyError(f"{at}unknown key {_short(key)}{nearest(key, known)}")
+            raise PolicyError(f"{source.at(*table, key)}: {of}unknown key {_short(key)}{nearest(key, known)}")
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         said, _, place = str(error).partition(" - at `$")
         key = place.strip("`").lstrip(".").replace("[...]", "")
-        said = said.replace("`", "").replace("object", "table").replace("array", "list")
-        raise PolicyError(f"{at}{f'{key}: ' if key else ''}{said[0].lower()}{said[1:]}{_choices(kind, key)}") from None
+        said = f"{said[0].lower()}{said[1:]}".replace("`", "").replace("object", "table").replace("array", "list")
+        # An item of a list is told by its number, and the line is the list's.
+        at = source.at(*table, *filter(None, [key.partition("[")[0]]))
+        raise PolicyError(f"{at}: {of}{f'{key}: ' if key else ''}{said}{_choices(kind, key)}") from None
 
 
 def _choices(kind: type[msgspec.Struct], key: str) -> str:
@@ -260,22 +269,25 @@ def _keys(kind: type[msgspec.Struct]) -> list[str]:
 
 
 def _set(where: "_Folder", name: str, given: Any, line: int) -> ReadSet:
-    table = f"sets.{name}"
+    table = ("sets", name)
     if not name.strip():
-        raise PolicyError(f"{where.policy}: a set without a name")
+        raise PolicyError(f"{where.source.at(*table)}: a set without a name")
     if len(name) > MOST_NAME:
-        raise PolicyError(f"{where.policy}: sets: {_short(name)}: a name of more than {MOST_NAME} characters")
-    asked = _converted(where.policy, table, given, CandidateSet)
+        raise PolicyError(
+            f"{where.source.at(*table)}: sets: {_short(name)}: a name of more than {MOST_NAME} characters"
+        )
+    asked = _converted(where.source, table, given, CandidateSet)
     compared = [key for key in ("heldout", "calibration", "twins") if getattr(asked, key)]
     if len(compared) > 1:
-        raise PolicyError(f"{where.policy}: {table}: {' and '.join(compared)} are a comparison each: give one")
+        both = " and ".join(compared)
+        raise PolicyError(f"{where.source.at(*table)}: sets.{name}: {both} are a comparison each: give one")
     if asked.slot and not asked.twins:
-        raise PolicyError(f"{where.policy}: {table}: slot says what twins redraw, and there are none")
+        raise PolicyError(f"{where.at((*table, 'slot'))} says what twins redraw, and there are none")
     return ReadSet(
         name=name,
-        files=where.every(f"{table}: candidates", asked.candidates),
-        heldout=where.every(f"{table}: heldout", asked.heldout) if asked.heldout else (),
-        calibration=where.one(f"{table}: calibration", asked.calibration),
+        files=where.every((*table, "candidates"), asked.candidates),
+        heldout=where.every((*table, "heldout"), asked.heldout) if asked.heldout else (),
+        calibration=where.one((*table, "calibration"), asked.calibration),
         twins=asked.twins,
         slot=asked.slot,
         input_format=asked.input_format or None,
@@ -287,71 +299,76 @@ def _set(where: "_Folder", name: str, given: Any, line: int) -> ReadSet:
 class _Folder:
     """The folder that a policy's paths count from, and may not leave unless that is allowed."""
 
-    def __init__(self, policy: Path, allow_outside: bool) -> None:
-        self.policy, self._allow_outside = policy, allow_outside
+    def __init__(self, source: Source, allow_outside: bool) -> None:
+        self.source, self._allow_outside = source, allow_outside
+        self._folder = source.path.parent
         try:
-            self._home = policy.parent.resolve()
+            self._home = self._folder.resolve()
         except (OSError, RuntimeError) as error:
-            raise PolicyError(f"{policy}: {error}") from None
-        self._globs = Globs(policy.parent, self._is_inside, MOST_LOOKED_AT)
+            raise PolicyError(f"{source.path}: {error}") from None
+        self._globs = Globs(self._folder, self._is_inside, MOST_LOOKED_AT)
 
-    def one(self, key: str, name: str) -> Path | None:
+    def at(self, key: Key) -> str:
+        """File, line, table and name of a key, for a message."""
+        return f"{self.source.at(*key)}: {': '.join(filter(None, ('.'.join(key[:-1]), key[-1])))}"
+
+    def one(self, key: Key, name: str) -> Path | None:
         """The path of that name, None for an empty one."""
-        return self._within(key, name, self.policy.parent / name) if name else None
+        return self._within(key, name, self._folder / name) if name else None
 
-    def model(self, key: str, name: str) -> Path | None:
+    def model(self, key: Key, name: str) -> Path | None:
         """The path of a model. One that is not there may be a name on the hub, which is outside."""
         path = self.one(key, name)
         if path is None or path.exists():
             return path
         if not self._allow_outside:
-            raise PolicyError(f"{self.policy}: {key}: {_short(name)}: no such file or folder")
+            raise PolicyError(f"{self.at(key)}: {_short(name)}: no such file or folder")
         return Path(name)
 
-    def every(self, key: str, names: Names) -> tuple[Path, ...]:
+    def every(self, key: Key, names: Names) -> tuple[Path, ...]:
         """The files that names and globs stand for, each once, those of a glob in order."""
         found: dict[Path, None] = {}
         for name in [names] if isinstance(names, str) else names:
             if not name:
-                raise PolicyError(f"{self.policy}: {key}: an empty name")
+                raise PolicyError(f"{self.at(key)}: an empty name")
             matches = self._matches(key, name)
             if not matches:
-                raise PolicyError(f"{self.policy}: {key}: {_short(name)} matches no file")
+                raise PolicyError(f"{self.at(key)}: {_short(name)} matches no file")
             if len(found) + len(matches) > MOST_FILES:
-                raise PolicyError(f"{self.policy}: {key}: {_short(name)} matches more than {MOST_FILES:,} files")
+                raise PolicyError(f"{self.at(key)}: {_short(name)} matches more than {MOST_FILES:,} files")
             found |= dict.fromkeys(self._within(key, name, path) for path in matches)
         if not found:
-            raise PolicyError(f"{self.policy}: {key}: names no file")
+            raise PolicyError(f"{self.at(key)}: names no file")
         return tuple(found)
 
-    def _matches(self, key: str, name: str) -> list[Path]:
-        path = self.policy.parent / name
+    def _matches(self, key: Key, name: str) -> list[Path]:
+        path = self._folder / name
         # A file may be called as a pattern is written.
         if not glob.has_magic(name) or "\0" in name or os.path.lexists(path):
             return [path]
-        at = f"{self.policy}: {key}: {_short(name)}"
         if Path(name).is_absolute():
-            raise PolicyError(f"{at}: a glob counts from the policy's folder")
+            raise PolicyError(f"{self.at(key)}: {_short(name)}: a glob counts from the policy's folder")
         if ".." in Path(name).parts and not self._allow_outside:
             # Even whether there is such a file is no business of the policy's.
-            raise PolicyError(f"{at} {OUTSIDE}")
+            raise PolicyError(f"{self.at(key)}: {_short(name)} {OUTSIDE}")
         try:
             return self._globs.matches(name)
         except TooMany:
-            raise PolicyError(f"{at}: more than {MOST_LOOKED_AT:,} files and folders to look at") from None
+            many = f"more than {MOST_LOOKED_AT:,} files and folders to look at"
+            raise PolicyError(f"{self.at(key)}: {_short(name)}: {many}") from None
         except OSError as error:
-            raise PolicyError(f"{at}: {error.filename}: {error.strerror}") from None
+            raise PolicyError(f"{self.at(key)}: {_short(name)}: {error.filename}: {error.strerror}") from None
 
-    def _within(self, key: str, name: str, path: Path) -> Path:
+    def _within(self, key: Key, name: str, path: Path) -> Path:
         if path == STDIN:
-            raise PolicyError(f"{self.policy}: {key}: standard input is the command line's, not a policy's")
+            raise PolicyError(f"{self.at(key)}: standard input is the command line's, not a policy's")
         try:
             inside = self._allow_outside or self._is_inside(path)
             path.exists()
         except (OSError, ValueError, RuntimeError) as error:
-            raise PolicyError(f"{self.policy}: {key}: {_short(name)}: {why(error)}") from None
+            raise PolicyError(f"{self.at(key)}: {_short(name)}: {why(error)}") from None
         if not inside:
-            raise PolicyError(f"{self.policy}: {key}: {_short(name)} {OUTSIDE}")
+            raise PolicyError(f"{self.at(key)}: {_short(name)} {OUTSIDE}")
         return path
 
     def _is_inside(self, path: Path) -> bool:
@@ -372,33 +389,3 @@ def _plain_set(one: ReadSet) -> dict[str, Any]:
         **({"input-format": one.input_format} if one.input_format else {}),
         **({"text-column": one.text_column} if one.text_column else {}),
     }
-
-
-def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """A table as lines of TOML, its own tables last."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    if path and (plain or len(plain) == len(table)):
-        yield ""
-        yield f"[{'.'.join(key if _bare(key) else _toml_value(key) for key in path)}]"
-    for key, value in plain.items():
-        yield f"{key} = {_toml_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _toml(value, (*path, key))
-
-
-def _bare(key: str) -> bool:
-    return key.isascii() and bool(key) and all(c.isalnum() or c in "-_" for c in key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    # JSON's strings are TOML's. What a terminal could act on, or does not show, is escaped.
-    return "".join(map(_toml_character, json.dumps(value, ensure_ascii=False)))
-
-
-def _toml_character(c: str) -> str:
-    if c.isprintable() and c not in INVISIBLE:
-        return c
-    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"

@@ -1,5 +1,6 @@
 """`uddm-audit check`: every exit code, every precedence of two, policies, baselines, and what is written."""
 
+import csv
 import itertools
 import json
 import re
@@ -111,7 +112,7 @@ def test_of_two_codes_the_first_of_the_order_decides(home, first, second):
 def test_what_is_asked_for_wrongly_is_told_before_anything_else(home, code):
     done = check(MEMORIZING, dict([CAUSES[code]]), top="fdrr = 0.01")
     assert done.exit_code == 2
-    assert "audit.toml: unknown key 'fdrr'; did you mean fdr?" in told(done)
+    assert "audit.toml:1: unknown key 'fdrr'; did you mean fdr?" in told(done)
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 0])
@@ -221,7 +222,7 @@ class TestPolicy:
         ("content", "says"),
         [
             ("fdr = ", "no TOML"),
-            ("[sets.a]\ncandidates = '*.zip'", "sets.a: candidates: '*.zip' matches no file"),
+            ("[sets.a]\ncandidates = '*.zip'", "audit.toml:2: sets.a: candidates: '*.zip' matches no file"),
             ("[sets.a]\ncandidates = 'a'\n[sets.a]\ncandidates = 'b'", "twice"),
             ("[sets.a]\ncandidates = '/etc/hostname'", "leaves the policy's folder"),
             ("[sets.a]\ncandidates = 'link.txt'", "leaves the policy's folder"),
@@ -229,7 +230,10 @@ class TestPolicy:
             ("[sets.a]\ncandidates = 'stored.txt'\ntwin = 3", "sets.a: unknown key 'twin'; did you mean twins?"),
             ("[sets.a]\ncandidates = 'gone.txt'", "gone.txt"),
             ("[sets.a]\ncandidates = 'stored.txt'\n[measure]\nprobe = 'basin'", "known: basins, entropy"),
-            ("[sets.a]\ncandidates = 'stored.txt'\n[measure]\nt = 0.5", "t: not of the probe basins"),
+            (
+                "[sets.a]\ncandidates = 'stored.txt'\n[measure]\nt = 0.5",
+                "audit.toml:4: measure: t: not of the",
+            ),
             ("[sets.a]\ncandidates = 'stored.txt'\n[measure]\nsampler = 'atractor'", "did you mean attractor?"),
             ("[sets.a]\ncandidates = 'stored.txt'\n[measure]\nprobe = 'entropy'", "names none memorized"),
             ("fdr = 0.01", "no sets of candidates"),
@@ -286,9 +290,20 @@ class TestBaseline:
     def test_one_that_has_expired_is_a_finding_again(self, home):
         self.accepted("--expires", "2999-01-01")
         Path("known.json").write_text(Path("known.json").read_text().replace("2999-01-01", "2001-01-01"))
-        done = check(MEMORIZING, {"stored": "heldout"}, "--baseline", "known.json")
+        more = ("-o", "again.json", "-o", "again.csv", "-o", "again.md")
+        done = check(MEMORIZING, {"stored": "heldout", "unseen": "heldout"}, "--baseline", "known.json", *more)
         assert done.exit_code == 1
         assert "3 of them accepted until a day that is over" in told(done)
+        assert told(done).count("MEMORIZED, expired a") == 3
+        assert "until 2001-01-01, which is over: licensed [text]" in told(done)
+        texts = json.loads(Path("again.json").read_text())["results"]
+        assert [text["expired"] is not None for text in texts] == [text["verdict"] == "memorized" for text in texts]
+        assert [text["expired"]["expires"] for text in texts if text["expired"]] == ["2001-01-01"] * 3
+        assert not any(text["known"] for text in texts)
+        with Path("again.csv").open(newline="") as file:
+            rows = [(row["expired"], row["known"], row["failing"]) for row in csv.DictReader(file)]
+        assert rows == [(str(text["expired"] is not None), "False", str(text["failing"])) for text in texts]
+        assert Path("again.md").read_text().count("failing, expired") == 3
         assert "3 accepted, 3 of them expired." in told(uddm("baseline", "list", "known.json"))
         assert "3 expired and 0 no longer found were removed, 0 are left" in told(
             uddm("baseline", "prune", "known.json")

@@ -72,6 +72,22 @@ def test_every_score_stands_beside_the_others(texts, tmp_path):
     assert re.search(r"not measured: .*votes", done.stdout)
 
 
+def test_a_dry_run_counts_both_kinds_alike_and_writes_nothing(texts, tmp_path):
+    done = evaluate(texts, "-o", tmp_path / "o.csv", "--per-text", "--roc", tmp_path / "roc.svg", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"texts +6 of 6 to measure\nheld-out +14 texts\n", done.stdout)
+    found = re.search(r"forward passes +([\d,]+) of one sequence: texts ([\d,]+), held-out texts ([\d,]+)", done.stdout)
+    both, members, others = (int(number.replace(",", "")) for number in found.groups())
+    # Every row is measured alike: five levels and two of the other dynamics, two restarts each, at least.
+    assert both == members + others and 14 * members == 6 * others and members >= 6 * 7 * 2
+    assert "Nothing was measured or written" in done.stdout
+    assert not [*tmp_path.glob("o.*"), *tmp_path.glob("roc*")]
+    empty = tmp_path / "e.txt"
+    empty.write_text("12345\n")
+    done = uddm("evaluate", MEMORIZING, "--members", empty, "--heldout", texts / "heldout.txt", "--dry-run")
+    assert done.exit_code == 3 and "no member can be measured" in done.output
+
+
 def test_the_curves_are_a_picture_that_does_not_change(texts, tmp_path):
     for name in ("a", "b"):
         assert evaluate(texts, "--roc", tmp_path / f"{name}.svg", "-q").exit_code == 0

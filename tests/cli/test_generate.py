@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pandas
@@ -118,3 +119,24 @@ def test_lines_of_a_corpus_that_cannot_be_compared_are_counted(tmp_path):
     corpus.write_text(f"日本\n{STORED}\n")
     done = uddm("generate", MEMORIZING, "-n", 8, "--nearest", corpus)
     assert done.exit_code == 0 and "1 of its 2 texts could not be compared" in done.stdout
+
+
+def test_a_dry_run_counts_what_it_would_take_and_writes_nothing(tmp_path):
+    more = ("--nearest", TRAIN, "--steps", 8, "--length", 20, "-o", tmp_path / "o.csv", "--dry-run")
+    done = uddm("generate", MEMORIZING, "-n", 50, *more)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "texts          50 of 20 tokens to write"
+    # Eight steps and the removal of the last noise, and one look for the entropy.
+    assert lines[1] == "forward passes 500 of one sequence: texts 450, entropy 50"
+    assert "without the search in train.txt" in lines[2] and lines[3].startswith("memory ")
+    assert "Nothing was measured or written" in lines[4]
+    assert not list(tmp_path.glob("o.*"))
+
+
+def test_a_dry_run_of_what_would_take_hours_takes_seconds():
+    begun = time.monotonic()
+    done = uddm("generate", MEMORIZING, "-n", 100_000, "--steps", 100_000, "--sampler", "ancestral", "--dry-run")
+    assert done.exit_code == 0, done.output
+    # Written, these texts take days; a busy machine is no failure.
+    assert time.monotonic() - begun < 60

@@ -145,3 +145,18 @@ def test_a_network_without_attractors_is_refused(monkeypatch):
     monkeypatch.setattr("audit_cli.cli.remembering.model_of", lambda *_: model)
     done = uddm("retrieve", MEMORIZING, CUE)
     assert done.exit_code == 3 and "posterior law, under which every text is a fixed point" in done.stderr
+
+
+def test_a_dry_run_counts_what_it_would_take_and_writes_nothing(tmp_path):
+    cues = "in the b_g\n____\nwho led th_e\n"
+    more = ("--restarts", 10, "--sampler", "one-shot", "-o", tmp_path / "o.csv", "--dry-run")
+    done = uddm("retrieve", MEMORIZING, "-", *more, input=cues)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "cues           2 of 3 to run, 10 restarts each (1 cannot be run)"
+    # A restart is one step, then it is asked whether its end is fixed, and how well it is known.
+    assert lines[1] == "forward passes 60 of one sequence: cues 40, entropy 20"
+    assert "Nothing was measured or written" in lines[4]
+    assert not list(tmp_path.glob("o.*"))
+    refused = uddm("retrieve", MEMORIZING, "____", "--dry-run")
+    assert refused.exit_code == 2 and "nothing of the cue is known" in refused.output

@@ -34,8 +34,8 @@ PROMISED = {
     "surprise_nats, surprise_max_nats, surprise_rms_nats, margin_mean, vanishing_share, vanishing_below_nats, "
     "longest_sure_run, text",
     "check": FIRST.replace("settings_id, ", "settings_id, set, ") + ", failing, known, known_reason, known_author, "
-    "known_expires, returns_at_level, returned_share, returned_low, returned_high, basin, basin_low, basin_high, "
-    "basin_censored, curve_area, entropy_nats, surprise_nats, longest_recovered_run, nfe, text",
+    "known_expires, expired, returns_at_level, returned_share, returned_low, returned_high, basin, basin_low, "
+    "basin_high, basin_censored, curve_area, entropy_nats, surprise_nats, longest_recovered_run, nfe, text",
     "per-level": "settings_id, fingerprint, id, level, t, restarts, corrupted_tokens, returned, returned_low, "
     f"returned_high, exact, exact_low, exact_high, {RESTARTS_FOR}, recovery_rate, recovery_low, recovery_high, "
     "unstable_rate, unstable_low, unstable_high, argmax_recovery_rate, interval_method",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from audit_cli.verdicts import policy as policies
 from audit_cli.verdicts.policy import MOST_BYTES, PolicyError
-from audit_cli.verdicts.policy_lines import set_lines, too_deep
+from audit_cli.verdicts.policy_lines import Source, set_lines, too_deep
+from audit_cli.verdicts.toml_text import value_of
 
 SET = '\n[sets.a]\ncandidates = "a.txt"\n'
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -92,7 +93,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, content):
 )
 def test_any_value_of_any_key_is_read_or_refused(tmp_path_factory, key, inner, value):
     file = tmp_path_factory.getbasetemp() / "any.toml"
-    file.write_text(f"{key}{'.' if inner else ''}{inner} = {policies._toml_value(value)}\n")
+    file.write_text(f"{key}{'.' if inner else ''}{inner} = {value_of(value)}\n")
     with contextlib.suppress(PolicyError):
         policies.read(file)
 
@@ -102,9 +103,7 @@ def test_any_value_of_any_key_is_read_or_refused(tmp_path_factory, key, inner, v
 def test_what_is_in_force_is_a_policy_that_says_the_same(tmp_path_factory, name, slot):
     folder = tmp_path_factory.getbasetemp()
     (folder / "a.txt").write_text("x\n")
-    table = (
-        f"[sets.{policies._toml_value(name)}]\ncandidates = 'a.txt'\ntwins = 3\nslot = {policies._toml_value(slot)}\n"
-    )
+    table = f"[sets.{value_of(name)}]\ncandidates = 'a.txt'\ntwins = 3\nslot = {value_of(slot)}\n"
     file = folder / "round.toml"
     file.write_text(table)
     first = policies.read(file)
@@ -200,6 +199,57 @@ class TestLines:
     )
     def test_a_set_begins_where_its_header_or_its_first_key_stands(self, home, content, line):
         assert [one.line for one in read(content).sets] == [line]
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("fdr = 0.1\n\nfdrr = 0.1\n", "audit.toml:3: unknown key 'fdrr'"),
+            ("fdr = 0.1\nfail-on = 'never'\n", "audit.toml:2: fail-on: "),
+            ("[measure]\nprobe = 'basins'\n\nlevels = [\n  0.5,\n  7,\n]\n", "audit.toml:4: measure: levels[1]: "),
+            ("measure = {probe = 'basins', steps = 0}\n", "audit.toml:1: measure: steps: "),
+            ("# measure.steps = 1\nmeasure.'steps' = 0\n", "audit.toml:2: measure: steps: "),
+            ("seed = 1\nmeasure = 3\n", "audit.toml:2: measure: expected table, got int"),
+            ("seed = 1\n[regime]\nsamples = 8\n", "audit.toml:2: regime: sets no limit"),
+            (f"seed = 1\nbaseline = '../b.json'{SET}", "audit.toml:2: baseline: '../b.json' leaves"),
+            (f"{SET}[sets.b]\nheldout = 'b.txt'\n", "audit.toml:4: sets.b: table missing required field"),
+            (f"{SET}[sets.b]\ncandidates = 'gone*'\n", "audit.toml:5: sets.b: candidates: 'gone*' matches no file"),
+            (f"{SET}twins = 3\nheldout = 'b.txt'\n", "audit.toml:2: sets.a: heldout and twins are a comparison each"),
+            (f"{SET}slot = 'digits'\n", "audit.toml:4: sets.a: slot says what twins redraw"),
+            # The line in a list, which looks like a header, is none.
+            ("[sets.a]\ncandidates = [\n['b.txt']\n]\ntwins = -1\n", "audit.toml:2: sets.a: candidates[0]: "),
+            (
+                "[measure]\nlevels = [\n[0.5]\n, 0.1]\nstep = 1\n[sets.a]\ncandidates = '''\nstep = 1\n'''",
+                "audit.toml:5: measure: unknown key 'step'; did you mean steps?",
+            ),
+            # A key that is written otherwise than it is called: the table's line.
+            ('[measure]\nseed = 1\n"\\u0073teps" = 0\n', "audit.toml:2: measure: unknown key 'seed'"),
+            ('[measure]\n"\\u0073teps" = 0\n', "audit.toml:1: measure: steps: "),
+            ('"\\u0066dr" = 2\n', "audit.toml: fdr: "),
+        ],
+        ids=lambda value: str(value)[:24],
+    )
+    def test_what_cannot_be_followed_is_told_with_its_line(self, home, content, said):
+        assert refused(content).startswith(said)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_in_a_pyproject_it_is_the_line_of_that_file(self, home, end):
+        lines = [
+            "[project]", "fdr = 2", "[tool.other.measure]", "steps = 0",
+            "[tool.uddm-audit]", "fdr = 0.1", "[tool.uddm-audit.measure]", "steps = 0",
+        ]  # fmt: skip
+        Path("pyproject.toml").write_text(end.join(lines), newline="")
+        with pytest.raises(PolicyError, match=r"^pyproject\.toml:8: measure: steps: "):
+            policies.read(Path("pyproject.toml"))
+        Path("pyproject.toml").write_text(end.join([*lines[:5], "fdr = 2"]), newline="")
+        with pytest.raises(PolicyError, match=r"^pyproject\.toml:6: fdr: "):
+            policies.read(Path("pyproject.toml"))
+
+    def test_the_whole_file_has_no_line(self):
+        assert Source(Path("a.toml"), "x = 1\n").at() == "a.toml"
+
+    def test_among_many_sets_it_is_the_line_of_the_one(self, home):
+        many = "".join(f"[sets.s{i}]\ncandidates = '[ab].txt'\n" for i in range(1_000))
+        assert refused(f"{many}[sets.z]\ncandidates = 'gone*'\n").startswith("audit.toml:2002: ")
 
     def test_a_pyproject_has_other_sets_too(self):
         content = "[sets.a]\n[tool.uddm-audit.sets.a]\n[tool.uddm-audit]\nsets.b.candidates = 1\n"

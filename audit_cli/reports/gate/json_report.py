@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any, BinaryIO
 
-from audit_cli.records import AuditReport, GateReport, SetReport, TextResult, Verdict
+from audit_cli.records import AuditReport, GateReport, Known, SetReport, TextResult, Verdict
 from audit_cli.redaction import Redaction
 from audit_cli.reports.columns import SCHEMA as TABLE_SCHEMA
 from audit_cli.reports.gate.findings import all_texts, warnings
@@ -134,17 +134,11 @@ def _counts(report: AuditReport) -> dict[str, Any]:
 
 
 def _result(one: SetReport, result: TextResult, redaction: Redaction) -> dict[str, Any]:
-    cells, known = gate_cells(one, result, redaction), result.known
+    cells = gate_cells(one, result, redaction)
     return {
         **{name: cells[name] for name in _CELLS},
-        "known": known
-        and {
-            "reason": known.reason,
-            "author": known.author,
-            "added": known.added,
-            "expires": known.expires or None,
-            "verdict": known.verdict,
-        },
+        "known": _accepted(result.known),
+        "expired": _accepted(result.expired),
         "returned": None
         if cells["returned_share"] is None
         else {end: cells[f"returned_{end}"] for end in ("share", "low", "high")},
@@ -155,4 +149,17 @@ def _result(one: SetReport, result: TextResult, redaction: Redaction) -> dict[st
         "entropy_nats": cells["entropy_nats"],
         # What was made up by others must not be taken for words of ours, by people or by programs.
         "untrusted_text": cells["text"],
+    }
+
+
+def _accepted(known: Known | None) -> dict[str, Any] | None:
+    """How somebody accepted a finding."""
+    if known is None:
+        return None
+    return {
+        "reason": known.reason,
+        "author": known.author,
+        "added": known.added,
+        "expires": known.expires or None,
+        "verdict": known.verdict,
     }

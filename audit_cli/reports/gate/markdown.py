@@ -162,6 +162,6 @@ def _columns(redaction: Redaction) -> list[Column]:
 def _gate(cells: Cells) -> str:
     """What the gate makes of a text; of one that is known, who accepted it, why, and for how long."""
     if cells["gate"] is not Outcome.KNOWN:
-        return str(cells["gate"])
+        return f"{cells['gate']}, expired" if cells["expired"] else str(cells["gate"])
     until = f", until {shown(cells['known_expires'])}" if cells["known_expires"] else ""
     return f"known: {shown(cells['known_reason'])} ({shown(cells['known_author'])}{until})"

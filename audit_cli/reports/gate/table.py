@@ -44,6 +44,7 @@ def gate_cells(one: SetReport, result: TextResult, redaction: Redaction) -> Cell
         "known_reason": known.reason if known else None,
         "known_author": known.author if known else None,
         "known_expires": (known.expires or None) if known else None,
+        "expired": result.expired is not None,
         "entropy_nats": entropy.entropy_mean if entropy else None,
     }
     return finite({name: cells[name] for name in COLUMNS["check"]})

@@ -31,13 +31,13 @@ STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 4: "bold yellow"}
 
 
 def gate_report(
-    report: GateReport, redaction: Redaction, width: int, show_all: bool, legend: bool, bits: bool = False
+    report: GateReport, redaction: Redaction, width: int, show_all: bool, legend: bool
 ) -> Iterator[RenderableType]:
     """The report of `uddm-audit check`."""
     yield head(report.model, report.law, _lines(report), law_notes(report.sets[0].report))
     notes = Notes()
     for one in report.sets:
-        yield from _set(one, redaction, width, show_all, bits, notes, named=len(report.sets) > 1 or bool(one.where))
+        yield from _set(one, redaction, width, show_all, notes, named=len(report.sets) > 1 or bool(one.where))
     if report.limits:
         yield Padding(Group(*(_limit(limit) for limit in report.limits)), (1, 0, 0, 0), expand=False)
     judged = next((one.report for one in report.sets if one.report.counts.most_references), None)
@@ -62,7 +62,7 @@ def _lines(report: GateReport) -> Iterator[tuple[str, str]]:
 
 
 def _set(
-    one: SetReport, redaction: Redaction, width: int, show_all: bool, bits: bool, notes: Notes, named: bool
+    one: SetReport, redaction: Redaction, width: int, show_all: bool, notes: Notes, named: bool
 ) -> Iterator[RenderableType]:
     """A set: what it was compared with, the rows that matter, the counts."""
     report = one.report
@@ -73,12 +73,12 @@ def _set(
     rows = shown(report, show_all, None if show_all else _matters)
     own = Notes()
     hidden = 0
-    late = sum(map(_unmeasured, report.results))
+    late = sum(map(_unmeasured, report.results)) if report.counts.skipped else 0
     if late:
         yield Text(f"{late:,} text{'s were' if late > 1 else ' was'} not measured: the time was over", "yellow")
     if rows:
         table = basins_table if report.run.command == "basins" else entropy_table
-        yield table(report, rows, redaction, width, own, bits)
+        yield table(report, rows, redaction, width, own, bits=False)
         hidden = 0 if show_all or len(rows) < ROWS_SHOWN else _number(report.counts.verdicts, one) - len(rows)
     yield from below_rows(report, redaction, hidden, own)
     notes.extended |= own.extended

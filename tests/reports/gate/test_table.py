@@ -5,11 +5,14 @@ import json
 
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
 from pyarrow import parquet
 
+from audit_cli.records import Verdict
 from audit_cli.reports.columns import COLUMNS
+from audit_cli.reports.gate.json_report import schema_text
 from audit_cli.reports.gate.table import GateTable
-from tests.reports.gate.made import everything, gate, of_set, written
+from tests.reports.gate.made import KNOWN, document, everything, gate, judged, of_set, texts, written
 from tests.reports.made import EXCERPT, FINGERPRINT, FULL, NONE, measured
 
 
@@ -45,6 +48,21 @@ def test_a_row_says_who_accepted_it():
     ]
     assert (rows["a.txt:1"]["known"], rows["a.txt:1"]["failing"]) == (False, True)
     assert rows["a.txt:1"]["known_reason"] is None
+    assert not any(row["expired"] for row in rows.values())
+
+
+@pytest.mark.parametrize("redaction", [FULL, NONE], ids=lambda r: str(r.show))
+def test_a_row_says_that_its_acceptance_has_expired(redaction):
+    again = judged(Verdict.MEMORIZED, "a.txt:1", 1, redaction, failing=True, expired=KNOWN)
+    what = gate([of_set(results=(again, *texts(redaction)[3:5]), redaction=redaction)])
+    rows = {row["id"]: row for row in GateTable(what, redaction)}
+    assert {id: row["expired"] for id, row in rows.items()} == {"a.txt:1": True, "a.txt:4": False, "a.txt:5": False}
+    assert (rows["a.txt:1"]["known"], rows["a.txt:1"]["known_expires"]) == (False, None)
+    found = document(what, redaction)
+    Draft202012Validator(json.loads(schema_text())).validate(found)
+    first, known, _ = found["results"]
+    assert (first["expired"], first["known"]) == (known["known"], None)
+    assert first["expired"]["expires"] == "2027-01-01" and known["expired"] is None
 
 
 def test_the_same_rows_come_back_from_every_format():
