@@ -101,15 +101,15 @@ def _point(
 def _row(cells: list[SweepCell], seed: int) -> SweepRow:
     first = cells[0]
 
-    def mean(of: Callable[[SweepCell], Sequence[float]]) -> Interval:
-        """Over texts; over seeds where there are enough of them."""
+    def mean(of: Callable[[SweepCell], Sequence[float]], most: float = math.inf) -> Interval:
+        """Over texts; over seeds where there are enough of them. Nothing is above `most`, or negative."""
         values = [np.array(of(cell), dtype=np.float64) for cell in cells]
         if len(values) >= LEAST_SEEDS:
-            return _over_seeds([float(v.mean()) for v in values])
+            return _over_seeds([float(v.mean()) for v in values], most)
         return bootstrap_mean(np.concatenate(values), seed)
 
     def levels(of: Callable[[SplitMeasures], tuple[tuple[float, ...], ...]], split: str) -> tuple[Interval, ...]:
-        return tuple(mean(lambda cell, k=k: of(getattr(cell, split))[k]) for k in range(len(first.levels)))  # type: ignore[misc]
+        return tuple(mean(lambda cell, k=k: of(getattr(cell, split))[k], 1) for k in range(len(first.levels)))  # type: ignore[misc]
 
     log_perplexity = mean(lambda cell: cell.nelbo)
     copies = [sum(cell.samples.copy) for cell in cells], [len(cell.samples.copy) for cell in cells]
@@ -131,13 +131,15 @@ def _row(cells: list[SweepCell], seed: int) -> SweepRow:
         entropy_samples=mean(lambda cell: cell.samples.entropy),
         surprise_train=mean(lambda cell: cell.train.surprise),
         surprise_heldout=mean(lambda cell: cell.heldout.surprise),
-        copies=wilson(sum(copies[0]), sum(copies[1])) if len(cells) < LEAST_SEEDS else mean(lambda c: c.samples.copy),
+        copies=wilson(sum(copies[0]), sum(copies[1]))
+        if len(cells) < LEAST_SEEDS
+        else mean(lambda c: c.samples.copy, 1),
         perplexity=Interval(*(math.exp(x) for x in (log_perplexity.value, log_perplexity.low, log_perplexity.high))),
     )
 
 
-def _over_seeds(means: list[float]) -> Interval:
-    """A t interval over seeds, which other runs would differ by; nothing that is measured is negative."""
+def _over_seeds(means: list[float], most: float) -> Interval:
+    """A t interval over seeds, which other runs would differ by, from 0 to `most`."""
     mean, n = float(np.mean(means)), len(means)
     half = float(special.stdtrit(n - 1, 0.975)) * float(np.std(means, ddof=1)) / math.sqrt(n)
-    return Interval(mean, max(0.0, mean - half), mean + half)
+    return Interval(mean, max(0.0, mean - half), min(most, mean + half))

@@ -212,6 +212,16 @@ def test_seeds_are_units_where_there_are_three(folder):
     assert row.seeds == 3
 
 
+def test_an_interval_over_seeds_holds_what_can_be(folder):
+    _, cells = folder
+    copies = [replace(cells[0].samples, copy=(True,) * n + (False,) * (8 - n)) for n in (8, 8, 6)]
+    three = [replace(cells[0], seed=seed, samples=own) for seed, own in enumerate(copies)]
+    found = sweep_report(three, TINY.deciding, RunInfo("sweep", "0", {}, "", "cpu", "float32", "", 1.0, 0), 0).rows[0]
+    # Mean 11/12, standard error 1/12, and 4.303 of them on either side.
+    assert (found.copies.value, found.copies.high) == (pytest.approx(11 / 12), 1.0)
+    assert found.copies.low == pytest.approx(11 / 12 - 4.3026527 / 12)
+
+
 @pytest.mark.slow
 def test_few_lines_are_stored_and_many_are_not(tmp_path):
     """The paper's finding at the smallest scale that shows it: two networks of a thousand steps."""

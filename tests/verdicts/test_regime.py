@@ -1,12 +1,21 @@
 """The three regimes on made-up samples, and when there is none."""
 
+import csv
 import math
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from audit_cli.records import EntropyMeasurement, LawCheck, Regime
-from audit_cli.verdicts.regime import regime, unigram_entropy
+from audit_cli.verdicts.regime import (
+    DISTINCT_SHARE,
+    GENERALIZING_SHARE,
+    MEMORIZING_SHARE,
+    regime,
+    unigram_entropy,
+)
 
 VOCAB, LENGTH, SAMPLES = 16, 20, 60
 
@@ -102,3 +111,21 @@ def test_the_unigram_entropy_is_that_of_the_pooled_tokens():
     # a three times, b once; texts of unequal length.
     assert unigram_entropy([[0, 0, 1], [0]]) == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
     assert unigram_entropy([list(range(8))]) == pytest.approx(math.log(8))
+
+
+def test_no_model_of_the_sweeps_is_called_the_opposite_of_what_it_is():
+    """`examples/regime.csv`: what the models' own samples had, and what the sweeps found them to be."""
+    with (Path(__file__).parents[2] / "examples" / "regime.csv").open() as file:
+        models = list(csv.DictReader(file))
+    counts = Counter()
+    for model in models:
+        low, high, distinct = float(model["share_low"]), float(model["share_high"]), int(model["distinct"])
+        if high <= MEMORIZING_SHARE:
+            called = "memorizing"
+        else:
+            called = "generalizing" if low >= GENERALIZING_SHARE and distinct >= DISTINCT_SHARE * 256 else "undecided"
+        assert called == model["called"]
+        counts[model["truth"], called] += 1
+    assert counts["memorizing", "generalizing"] == counts["generalizing", "memorizing"] == 0
+    assert counts["between", "memorizing"] == 0
+    assert (counts["memorizing", "memorizing"], counts["generalizing", "generalizing"]) == (40, 39)
