@@ -47,9 +47,10 @@ REFERENCE_LEGEND: Legend = [
     )
 ]
 
-REGIME_LEGEND = """ Of 82 small models of which it is known, the rule called none the opposite of what it is. Intervals
- cover the choice of samples, not other training runs. This describes the model, not any text: to ask about
- a text, use  uddm-audit basins MODEL FILE --heldout FILE"""
+REGIME_LEGEND = """ Of 82 small models of which it is known, the rule called none the opposite of
+ what it is. Intervals cover the choice of samples, not other training runs.
+ This describes the model, not any text: to ask about a text, use
+ uddm-audit basins MODEL FILE --heldout FILE"""
 
 GATE_LEGEND: Legend = [
     ("failing", "a finding at or above the verdict that fails, which the baseline does not name"),
