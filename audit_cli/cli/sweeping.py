@@ -60,7 +60,8 @@ def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
             planned = _planned(asked, settings, folder, watch)
         except ValueError as error:
             session.fail(str(error), session.USAGE)
-        watch.whole("models", sum(one.sweep.missing() for one in planned))
+        if missing := sum(one.sweep.missing() for one in planned):
+            watch.whole("models", missing)
         for one in planned:
             one.sweep.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -77,11 +78,11 @@ def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
 def _report(planned: list[_Planned], variants: list[SweepVariant], folder: Path) -> None:
     """The first sweep as a whole, and a table over all; every one of them has files of its own."""
     console = session.stdout()
-    for part in sweep_lines(variants[0].report):
+    for part in sweep_lines(variants[0].report, console.width):
         console.print(part)
     written = [write_sweep(found.report, one.sweep.folder) for one, found in zip(planned, variants, strict=True)]
     if len(variants) > 1:
-        for part in variant_lines(variants):
+        for part in variant_lines(variants, console.width):
             console.print(part)
         written.append(write_variants(variants, folder))
         session.note(f"wrote the same files for each variant, in {len(variants) - 1} folders in {folder}")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit_cli.records import Interval, SweepCell, SweepReport, SweepRow, TransitionPoint
+from audit_cli.reports import words
 from audit_cli.reports.files import write_file
 from audit_cli.reports.metadata import plain
 from audit_cli.reports.parts import RULED
@@ -23,18 +24,20 @@ CSV, META = "sweep.csv", "sweep.meta.json"
 FIGURES = ("sweep.svg", "sweep.png")
 # Of the curve in the terminal.
 HEIGHT, STEP = 10, 9
+# A terminal with room for all columns.
+WIDE = 100
 BY_LEVEL = (
     *("recovery_train", "recovery_heldout", "unstable_train", "unstable_heldout"),
     *("returned_train", "returned_heldout", "exact_train", "exact_heldout"),
 )
 
 
-def sweep_lines(report: SweepReport) -> Iterator[RenderableType]:
+def sweep_lines(report: SweepReport, width: int) -> Iterator[RenderableType]:
     """The report of `uddm-audit sweep`."""
     yield Text(_run_line(report))
     for warning in report.warnings:
         yield Text(for_terminal(warning), "yellow")
-    yield _table(report)
+    yield _table(report, width)
     if len(report.rows) > 1:
         yield _curve(report)
         yield Text()
@@ -46,9 +49,10 @@ def sweep_lines(report: SweepReport) -> Iterator[RenderableType]:
     yield Text(LEGEND.format(level=report.levels[report.deciding]))
 
 
-LEGEND = """recovery   share of corrupted tokens that came back after {level:.0%} were corrupted, with 95 % intervals
-copies     share of what the model writes by itself that is a training text, word for word
-N          lines to train on: with fewer the model memorizes. It holds for this corpus, network and number of steps"""
+LEGEND = """recovery  share of corrupted tokens that came back, {level:.0%} corrupted [95 %]
+copies    share of what the model writes by itself that is a training text
+N         lines to train on: with fewer the model memorizes. It holds for this
+          corpus, network and number of steps"""
 
 
 def cell_line(cell: SweepCell, deciding: int, several: bool) -> str:
@@ -73,29 +77,28 @@ def _run_line(report: SweepReport) -> str:
     )
 
 
-def _table(report: SweepReport) -> Table:
+def _table(report: SweepReport, width: int) -> Table:
+    """A row a size; two columns only where there is room for them."""
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("lines", "recovery\ntraining", "recovery\nheld-out", "unstable\nheld-out", "exact\ntraining",
-                 "entropy, nats\ntrain  held  own", "copies", "perplexity"):  # fmt: skip
+    more = width >= WIDE
+    names = ["lines", "recovery\ntraining", "recovery\nheld-out"]
+    names += ["unstable\nheld-out", "exact\ntraining"] if more else []
+    for name in (*names, "entropy, nats\ntrain  held   own", "copies", "perplexity"):
         table.add_column(name, justify="right", no_wrap=True)
     k = report.deciding
     for row in report.rows:
         entropies = (row.entropy_train, row.entropy_heldout, row.entropy_samples)
+        shares = (words.share(row.unstable_heldout[k].value), words.share(row.exact_train[k].value)) if more else ()
         table.add_row(
             f"{row.size:,}",
-            _share(row.recovery_train[k]),
-            _share(row.recovery_heldout[k]),
-            f"{row.unstable_heldout[k].value:.2f}",
-            f"{row.exact_train[k].value:.2f}",
+            words.share_within(row.recovery_train[k]),
+            words.share_within(row.recovery_heldout[k]),
+            *shares,
             "  ".join(f"{each.value:.2f}" for each in entropies),
             f"{row.copies.value:.0%}",
             f"{row.perplexity.value:.2f}",
         )
     return table
-
-
-def _share(found: Interval) -> str:
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _told(point: TransitionPoint) -> str:

@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit_cli.records import SweepReport, SweepVariant, TransitionPoint
+from audit_cli.records import SweepReport, SweepRow, SweepVariant, TransitionPoint
+from audit_cli.reports import words
 from audit_cli.reports.files import write_file
 from audit_cli.reports.parts import RULED
 from audit_cli.safetext import for_terminal
@@ -21,36 +22,52 @@ FIGURES = ("variants.svg", "variants.png")
 AS_GIVEN = "as given"
 POINTS = ("half", "meet", "known")
 
-LEGEND = """N_half      lines at which the gap in recovery has halved, N_meet where it is below .05, with 95 % intervals
-recovery    share of corrupted tokens that came back after {level:.0%} were corrupted, at {first:,} and {last:,} lines
-own, copies entropy of what the model writes by itself, nats, and share of it that is a training text, likewise"""
+# A terminal with room for all columns.
+WIDE = 120
+LEGEND = """N_half    lines at which the gap in recovery has halved; N_meet: is below .05 [95 %]
+recovery  share of corrupted tokens that came back, {level:.0%} corrupted,
+          at {first:,} and at {last:,} lines"""
+LEGEND_WIDE = """
+own       entropy of what the model writes by itself, nats; copies: share of it
+          that is a training text; likewise"""
 
 
-def variant_lines(variants: Sequence[SweepVariant]) -> Iterator[RenderableType]:
-    """The table over all variants, of which there are at least two."""
+def variant_lines(variants: Sequence[SweepVariant], width: int) -> Iterator[RenderableType]:
+    """The table over all variants, of which there are at least two; three columns only where there is room for them."""
+    more = width >= WIDE
     table = Table(box=RULED, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("variant", overflow="fold")
-    for name in ("parameters", "N_half", "N_meet", "recovery\ntraining", "recovery\nheld-out", "own", "copies"):
+    names = ["parameters"] if more else []
+    names += ["N_half", "N_meet", "recovery\ntraining", "recovery\nheld-out"]
+    for name in (*names, *(("own", "copies") if more else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for variant in variants:
         report = variant.report
         first, last, k = report.rows[0], report.rows[-1], report.deciding
         table.add_row(
             for_terminal(variant.change or AS_GIVEN),
-            f"{report.parameters:,}",
+            *((f"{report.parameters:,}",) if more else ()),
             _size(report.point("half")),
             _size(report.point("meet")),
-            f"{first.recovery_train[k].value:.2f} {last.recovery_train[k].value:.2f}",
-            f"{first.recovery_heldout[k].value:.2f} {last.recovery_heldout[k].value:.2f}",
-            f"{first.entropy_samples.value:.2f} {last.entropy_samples.value:.2f}",
-            f"{first.copies.value:.0%} {last.copies.value:.0%}",
+            f"{words.share(first.recovery_train[k].value)} {words.share(last.recovery_train[k].value)}",
+            f"{words.share(first.recovery_heldout[k].value)} {words.share(last.recovery_heldout[k].value)}",
+            *(_own(first, last) if more else ()),
         )
     yield Text()
     yield table
     yield Text()
     of = variants[0].report
     level = of.levels[of.deciding]
-    yield Text(LEGEND.format(level=level, first=of.rows[0].size, last=of.rows[-1].size))
+    told = LEGEND.format(level=level, first=of.rows[0].size, last=of.rows[-1].size)
+    yield Text(told + LEGEND_WIDE if more else told)
+
+
+def _own(first: SweepRow, last: SweepRow) -> tuple[str, str]:
+    """What models write by themselves: entropy and copies, at the smallest size and at the largest."""
+    return (
+        f"{first.entropy_samples.value:.2f} {last.entropy_samples.value:.2f}",
+        f"{first.copies.value:.0%} {last.copies.value:.0%}",
+    )
 
 
 def _size(point: TransitionPoint | None) -> str:

@@ -49,6 +49,11 @@ def decimal(interval: Interval) -> tuple[str, str]:
     return f"{interval.value:.2f}", f"[{interval.low:.2f}, {interval.high:.2f}]"
 
 
+def share_within(interval: Interval) -> str:
+    """A share and its interval: .62 [.50, .75]."""
+    return f"{share(interval.value)} [{share(interval.low)}, {share(interval.high)}]"
+
+
 def percent(interval: Interval) -> tuple[str, str]:
     """Value and interval in per cent."""
     return f"{interval.value:.0%}", f"[{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
