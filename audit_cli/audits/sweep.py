@@ -46,6 +46,7 @@ from audit_cli.records import (
 from audit_cli.training import TrainingRows, make_folder, train
 
 MEASURED = ".measured.json"
+DAMAGED = "is not what the sweep wrote, or {folder} is not; delete both and they are made anew"
 NELBO_ROWS = 64
 
 
@@ -163,13 +164,17 @@ class Sweep:
             if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
                 raise SweepError(f"{folder}: is there, and no sweep made it; give another folder (-o)") from None
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            raise SweepError(f"{file}: cannot be read; delete it and {folder}, or give another folder (-o)") from None
+        except OSError as error:
+            raise SweepError(f"{file}: {error.strerror}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise SweepError(f"{file}: {DAMAGED.format(folder=folder)}") from None
         if kept.identity != self._identity[size, seed]:
             raise SweepError(
                 f"{folder}: was made of another corpus, with other settings, or by another version; give another "
                 "folder (-o), or delete it"
             )
+        if kept.cell is not None and kept.sha256 != _sha256(kept.cell, folder):
+            raise SweepError(f"{file}: {DAMAGED.format(folder=folder)}")
         return kept.cell
 
     def _file(self, size: int, seed: int) -> Path:
@@ -190,7 +195,8 @@ class Sweep:
         return cell
 
     def _keep(self, size: int, seed: int, cell: SweepCell | None) -> None:
-        content = msgspec.json.encode(_Kept(self._identity[size, seed], cell))
+        made = "" if cell is None else _sha256(cell, self.path(size, seed))
+        content = msgspec.json.encode(_Kept(self._identity[size, seed], made, cell))
         replace_file(self._file(size, seed), lambda path: Path(path).write_bytes(content))
 
     def _trained(self, folder: Path, own: Sequence[tuple[int, ...]], seed: int) -> float:
@@ -260,10 +266,22 @@ class Sweep:
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """Written without a cell before it is made: the folder is then known to be the sweep's."""
+    """Written without a cell before it is made: the folder is then known to be the sweep's. `sha256` is of the cell and
+    of the checkpoint that it was measured of."""
 
     identity: str
+    sha256: str
     cell: SweepCell | None
+
+
+def _sha256(cell: SweepCell, folder: Path) -> str:
+    """A hash of what was measured and of every file of the checkpoint."""
+    found = hashlib.sha256(msgspec.json.encode(cell))
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found.update(path.name.encode())
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def _rows_of(texts: Sequence[tuple[int, ...]]) -> TrainingRows:

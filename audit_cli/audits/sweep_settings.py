@@ -1,6 +1,7 @@
 """What a sweep varies, and how its models are trained and measured."""
 
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,24 +25,35 @@ def _of(names: Collection[str]) -> Callable[[str], str]:
     return taken
 
 
-def _positive(value: str) -> int:
-    if int(value) < 1:
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """Takes a whole number from `low` to `high`."""
+
+    def taken(value: str) -> int:
+        if not low <= int(value) <= high:
+            raise ValueError(value)
+        return int(value)
+
+    return taken
+
+
+def _rate(value: str) -> float:
+    if not 0 <= float(value) < math.inf:
         raise ValueError(value)
-    return int(value)
+    return float(value)
 
 
-# What a variant of a sweep may change, and how it is read.
+# What a variant of a sweep may change, and how it is read: within the bounds of the command's options.
 TRAINING = ("loss", "steps", "batch_size", "learning_rate")
 VARIED: dict[str, Callable[[str], Any]] = {
     "backbone": _of(TRAINED),
-    "width": _positive,
-    "layers": _positive,
-    "heads": _positive,
+    "width": _whole(4, 1 << 16),
+    "layers": _whole(1, 1024),
+    "heads": _whole(1, 1024),
     "schedule": _of(SCHEDULES),
     "loss": _of(LOSSES),
-    "steps": _positive,
-    "batch_size": _positive,
-    "learning_rate": float,
+    "steps": _whole(1, 1 << 40),
+    "batch_size": _whole(1, 1 << 30),
+    "learning_rate": _rate,
 }
 
 
@@ -77,21 +89,27 @@ class SweepSettings:
         """The index of the level at which gaps are read."""
         return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - DECIDING_LEVEL))
 
-    def varied(self, change: str) -> "SweepSettings":
-        """These settings with a change such as "schedule=cosine" or "backbone=dit,learning-rate=0.003". Raises
-        SweepError."""
-        network: dict[str, Any] = {}
-        training: dict[str, Any] = {}
-        for part in change.split(","):
-            key, _, value = part.partition("=")
-            name = key.strip().replace("-", "_")
-            kind = VARIED.get(name)
-            if kind is None:
-                known = ", ".join(sorted(VARIED)).replace("_", "-")
-                raise SweepError(f"{part!r} is no change; NAME=VALUE with a NAME of {known}")
-            values = training if name in TRAINING else network
-            try:
-                values[name] = kind(value.strip())
-            except ValueError:
-                raise SweepError(f"{part!r}: {value!r} is none of its values") from None
+    def varied(self, changes: Mapping[str, Any]) -> "SweepSettings":
+        """These settings with the changes that `changes_of` gave."""
+        training = {name: value for name, value in changes.items() if name in TRAINING}
+        network = {name: value for name, value in changes.items() if name not in TRAINING}
         return replace(self, **network, training=replace(self.training, **training))
+
+
+def changes_of(text: str) -> dict[str, Any]:
+    """The changes in a text such as "schedule=cosine" or "backbone=dit,learning-rate=0.003". Raises SweepError."""
+    out: dict[str, Any] = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        name = key.strip().replace("-", "_")
+        kind = VARIED.get(name)
+        if kind is None:
+            known = ", ".join(sorted(VARIED)).replace("_", "-")
+            raise SweepError(f"{part!r} is no change; NAME=VALUE with a NAME of {known}")
+        if name in out:
+            raise SweepError(f"{text!r} changes {key.strip()} twice")
+        try:
+            out[name] = kind(value.strip())
+        except ValueError:
+            raise SweepError(f"{part!r}: {value!r} is none of its values") from None
+    return out

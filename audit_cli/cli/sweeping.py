@@ -9,7 +9,7 @@ from typing import Any
 from audit_cli import __version__
 from audit_cli.audits.sweep import Corpus, Sweep
 from audit_cli.audits.sweep_report import remarks, sweep_report
-from audit_cli.audits.sweep_settings import SweepError, SweepSettings
+from audit_cli.audits.sweep_settings import SweepError, SweepSettings, changes_of
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints.errors import Untokenizable
 from audit_cli.checkpoints.tokenizer import TextTokenizer
@@ -17,9 +17,16 @@ from audit_cli.cli import session
 from audit_cli.cli.running import usable_device
 from audit_cli.cli.training_text import training_text, training_tokenizer
 from audit_cli.records import RunInfo, SweepReport, SweepVariant
-from audit_cli.reports.sweep import cell_line, sweep_lines, write_sweep
+from audit_cli.reports import sweep as sweep_files
+from audit_cli.reports import variants as variant_files
+from audit_cli.reports.files import WriteError
+from audit_cli.reports.sweep import cell_line, check_folder, sweep_lines, write_sweep
 from audit_cli.reports.variants import variant_lines, write_variants
 from audit_cli.training import TrainingError, TrainingSettings
+
+SWEEP_FILES = (sweep_files.CSV, *sweep_files.FIGURES)
+VARIANT_FILES = (variant_files.CSV, *variant_files.FIGURES)
+STAYS = "finished models stay in {folder}, and the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -55,24 +62,27 @@ def run(asked: Mapping[str, Any], sizes: tuple[int, ...]) -> None:
     quiet: bool = asked["quiet"]
     folder: Path = asked["output"]
     watch: Watch
-    with session.show_progress(quiet) as watch:
-        try:
-            planned = _planned(asked, settings, folder, watch)
-        except ValueError as error:
-            session.fail(str(error), session.USAGE)
-        if missing := sum(one.sweep.missing() for one in planned):
-            watch.whole("models", missing)
-        for one in planned:
-            one.sweep.folder.mkdir(parents=True, exist_ok=True)
-        try:
+    try:
+        with session.show_progress(quiet) as watch:
+            try:
+                planned = _planned(asked, settings, folder, watch)
+            except ValueError as error:
+                session.fail(str(error), session.USAGE)
+            if missing := sum(one.sweep.missing() for one in planned):
+                watch.whole("models", missing)
+            for one in planned:
+                one.sweep.folder.mkdir(parents=True, exist_ok=True)
             variants = [SweepVariant(one.change, _done(one, watch, quiet)) for one in planned]
-        except KeyboardInterrupt as stopped:
-            session.fail(
-                f"stopped; finished models stay in {folder}, and the same command goes on", session.stop_code(stopped)
-            )
-        except TrainingError as error:
-            session.fail(f"{error}; finished models stay in {folder}", session.UNAUDITABLE)
-    _report(planned, variants, folder)
+        _report(planned, variants, folder)
+    except KeyboardInterrupt as stopped:
+        session.fail(f"stopped; {STAYS.format(folder=folder)}", session.stop_code(stopped))
+    except TrainingError as error:
+        session.fail(f"{error}; finished models stay in {folder}", session.UNAUDITABLE)
+    except WriteError as error:
+        session.fail(f"{error}; {STAYS.format(folder=folder)}", session.UNAUDITABLE)
+    except OSError as error:
+        where = error.filename or folder
+        session.fail(f"{where}: {error.strerror or error}; {STAYS.format(folder=folder)}", session.UNAUDITABLE)
 
 
 def _report(planned: list[_Planned], variants: list[SweepVariant], folder: Path) -> None:
@@ -97,18 +107,21 @@ def _planned(asked: Mapping[str, Any], settings: SweepSettings, folder: Path, wa
     normalize = str(asked["normalize"] or ("letters" if asked["preset"] else "none"))
     tokenizer = training_tokenizer(asked["tokenizer"], texts, "cut", normalize)
     corpus = Corpus.of(texts, lambda line: _encoded(tokenizer, line), settings)
+    read = [asked["text"], Path(asked["tokenizer"])]
+    check_folder(folder, (*SWEEP_FILES, *VARIANT_FILES), read)
     out = [_Planned("", Sweep(corpus, tokenizer, settings, folder, device, watch))]
-    for change in dict.fromkeys(asked["vary"] or ()):
-        varied = settings.varied(change)
+    for text in asked["vary"] or ():
+        changes = changes_of(text)
+        varied = settings.varied(changes)
         if varied == settings:
-            raise SweepError(f"{change!r} changes nothing")
-        out.append(_Planned(change, Sweep(corpus, tokenizer, varied, folder / _name(change), device, watch)))
+            raise SweepError(f"{text!r} changes nothing")
+        if any(one.sweep.settings == varied for one in out):
+            continue
+        change = ",".join(f"{name.replace('_', '-')}={value}" for name, value in changes.items())
+        place = folder / change.replace("=", "-").replace(",", "_")
+        check_folder(place, SWEEP_FILES, read)
+        out.append(_Planned(change, Sweep(corpus, tokenizer, varied, place, device, watch)))
     return out
-
-
-def _name(change: str) -> str:
-    """A variant's folder: schedule=cosine is schedule-cosine."""
-    return change.replace(" ", "").replace("=", "-").replace(",", "_")
 
 
 def _encoded(tokenizer: TextTokenizer, line: str) -> tuple[int, ...]:

@@ -4,7 +4,8 @@ import csv
 import importlib.util
 import io
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from audit_cli.records import Interval, SweepCell, SweepReport, SweepRow, Transi
 from audit_cli.reports import words
 from audit_cli.reports.files import write_file
 from audit_cli.reports.metadata import plain
+from audit_cli.reports.outputs import OutputError
 from audit_cli.reports.parts import RULED
 from audit_cli.safetext import for_terminal
 
 CSV, META = "sweep.csv", "sweep.meta.json"
 FIGURES = ("sweep.svg", "sweep.png")
+SCHEMA = "uddm-audit/sweep/1"
 # Of the curve in the terminal.
 HEIGHT, STEP = 10, 9
 # A terminal with room for all columns.
@@ -125,11 +128,30 @@ def _curve(report: SweepReport) -> Text:
     return Text("\n".join([*out, f"     {axis}", "     recovery: * training text, o held-out text, @ both"]))
 
 
+def check_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -> None:
+    """Raise OutputError unless files of these names can be written to the folder, or replaced: those that are there are
+    an earlier sweep's if its `sweep.meta.json` is."""
+    for path in (folder / META, *(folder / name for name in names)):
+        if not os.path.lexists(path):
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise OutputError(f"{path}: is there and is no regular file")
+        if any(path.samefile(other) for other in inputs if other.exists()):
+            raise OutputError(f"{path}: is one of the inputs")
+        try:
+            ours = SCHEMA.encode() in (folder / META).read_bytes()
+        except OSError:
+            ours = False
+        if not ours:
+            raise OutputError(f"{path}: is there and was not written by uddm-audit; give another folder (-o)")
+
+
 def write_sweep(report: SweepReport, folder: Path) -> list[Path]:
     """`sweep.csv`, `sweep.meta.json` and, where matplotlib is installed, a picture as SVG and PNG, in the folder."""
     written = [folder / CSV, folder / META]
-    write_file(folder / CSV, _csv(report).encode())
+    # This one first: it says whose the others are.
     write_file(folder / META, (json.dumps(plain(_facts(report)), indent=2, ensure_ascii=True) + "\n").encode())
+    write_file(folder / CSV, _csv(report).encode())
     if importlib.util.find_spec("matplotlib") is not None and len(report.rows) > 1:
         for name in FIGURES:
             write_file(folder / name, _figure(report, name.rpartition(".")[2]))
@@ -140,7 +162,7 @@ def write_sweep(report: SweepReport, folder: Path) -> list[Path]:
 def _facts(report: SweepReport) -> dict[str, Any]:
     run = report.run
     return {
-        "schema": "uddm-audit/sweep/1",
+        "schema": SCHEMA,
         "tool": {"name": "uddm-audit", "version": run.version},
         "settings": run.settings,
         "device": run.device,

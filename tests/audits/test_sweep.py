@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from itertools import pairwise
@@ -15,7 +16,7 @@ import torch
 from audit_cli.audits import sweep as sweeping
 from audit_cli.audits.sweep import Corpus, Sweep
 from audit_cli.audits.sweep_report import sweep_report
-from audit_cli.audits.sweep_settings import ALL, SweepError, SweepSettings
+from audit_cli.audits.sweep_settings import ALL, SweepError, SweepSettings, changes_of
 from audit_cli.audits.watch import Watch
 from audit_cli.checkpoints.tokenizer import train_tokenizer
 from audit_cli.records import RunInfo
@@ -151,13 +152,35 @@ def test_what_no_sweep_made_is_not_written_over(folder, tmp_path):
         swept(tmp_path)
     (tmp_path / "16" / "thesis.txt").unlink()
     (tmp_path / f"16{sweeping.MEASURED}").write_text("{")
-    with pytest.raises(SweepError, match=r"cannot be read; delete it"):
+    with pytest.raises(SweepError, match=r"is not what the sweep wrote"):
+        swept(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record, _: record["cell"].update(size=-3),
+        lambda record, _: record["cell"].update(nelbo=[1e308] * TINY.texts),
+        lambda record, _: record["cell"]["train"].update(recovery=[[0.1]]),
+        lambda _, model: (model / "model.safetensors").unlink(),
+        lambda _, model: (model / "config.json").write_text("{}"),
+    ],
+)
+def test_what_was_changed_after_it_was_measured_is_not_believed(folder, tmp_path, spoil):
+    home, _ = folder
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"8{sweeping.MEASURED}"
+    assert swept(tmp_path).missing() == 0
+    record = json.loads(file.read_bytes())
+    spoil(record, tmp_path / "8")
+    file.write_text(json.dumps(record))
+    with pytest.raises(SweepError, match=r"is not what the sweep wrote, or .*8 is not"):
         swept(tmp_path)
 
 
 class TestVariants:
     def test_a_change_is_read_as_it_is_written(self):
-        varied = TINY.varied("backbone=dit, learning-rate=0.003,width=32")
+        varied = TINY.varied(changes_of("backbone=dit, learning-rate=0.003,width=32"))
         assert varied == replace(TINY, backbone="dit", width=32, training=replace(TINY.training, learning_rate=0.003))
 
     @pytest.mark.parametrize(
@@ -169,11 +192,15 @@ class TestVariants:
             ("width=0", "'0' is none of its values"),
             ("learning-rate=fast", "'fast' is none of its values"),
             ("", "'' is no change"),
+            ("learning-rate=nan", "'nan' is none of its values"),
+            ("learning-rate=-1", "'-1' is none of its values"),
+            ("layers=100000", "'100000' is none of its values"),
+            ("steps=5,steps=6", "changes steps twice"),
         ],
     )
     def test_what_is_none_says_what_is(self, change, says):
         with pytest.raises(SweepError, match=re.escape(says)):
-            TINY.varied(change)
+            changes_of(change)
 
 
 def test_a_larger_sweep_takes_over_the_sizes_that_are_there(folder):
@@ -278,6 +305,40 @@ class TestCommand:
         )
         for row in rows:
             assert row["variant"] in done.stdout
+
+    def test_equal_changes_are_one_variant(self, tmp_path):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        quick = ["--steps", "2", "--texts", "16", "--samples", "8", "--width", "16", "--layers", "1", "--heads", "2"]
+        runs = tmp_path / "runs"
+        same = ["--vary", "width=8", "--vary", " width = 8\n", "--vary", "width=08"]
+        done = uddm("sweep", corpus, "-o", runs, "--sizes", "8", *quick, *same)
+        assert done.exit_code == 0, done.output
+        rows = list(csv.DictReader(io.StringIO((runs / "variants.csv").read_text())))
+        assert [row["variant"] for row in rows] == ["as given", "width=8"]
+        assert {path.name for path in runs.iterdir() if path.is_dir()} == {"8", "width-8"}
+
+    @pytest.mark.parametrize("name", ["sweep.csv", "sweep.meta.json", "variants.png", "width-8/sweep.csv"])
+    def test_files_of_others_are_not_written_over(self, tmp_path, name):
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("\n".join(LINES[:80]) + "\n")
+        file = tmp_path / "runs" / name
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+        done = uddm("sweep", corpus, "-o", tmp_path / "runs", "--sizes", "8", "--texts", "16", "--vary", "width=8")
+        assert done.exit_code == 2, done.output
+        assert "was not written by uddm-audit" in done.stderr
+        assert file.read_text() == "mine"
+        assert not (tmp_path / "runs" / "8").exists()
+
+    def test_the_corpus_is_not_written_over(self, tmp_path):
+        corpus = tmp_path / "sweep.csv"
+        corpus.write_text("text\n" + "\n".join(line.replace(",", "") for line in LINES[:80]) + "\n")
+        before = corpus.read_bytes()
+        done = uddm("sweep", corpus, "-o", tmp_path, "--sizes", "8", "--texts", "16", "--steps", "2")
+        assert done.exit_code == 2, done.output
+        assert "is one of the inputs" in done.stderr
+        assert corpus.read_bytes() == before
 
     def test_a_stopped_sweep_says_that_nothing_is_lost(self, tmp_path, monkeypatch):
         corpus = tmp_path / "corpus.txt"
