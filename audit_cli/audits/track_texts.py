@@ -70,7 +70,7 @@ class TrackTexts:
         compared = [(rows, *_shape(rows)) for _, rows in sorted(drawn, key=lambda each: each[0])]
         compared = [each for each in compared if references.rows[references.group(*each[1:])]]
         if not compared:
-            raise TrackError("no held-out text is as long as a text: nothing can be compared")
+            raise TrackError("no held-out text is as long as a text and none of them: nothing can be compared")
         kept, unlike = _of_a_kind(fair, like, compared, with_reference)
         groups = [references.group(*each[1:]) for each in kept]
         pieces = _pieces(references, found, set(groups), most)

@@ -113,14 +113,17 @@ def load_native(
 def from_network(
     network: torch.nn.Module, config: NativeConfig, tokenizer: TextTokenizer | None, name: str = "network"
 ) -> LoadedModel:
-    """A copy of a network that is in memory, in the midst of its training say, as a model that can be audited.
+    """A copy in float32 of a network that is in memory, in the midst of its training say, as a model that can be
+    audited.
 
     `config` is the one that it was built by, `tokenizer` that of its text. The network itself stays as it is. Raises
-    ValueError where its tensors are not those of the configuration.
+    ValueError where its tensors are not those of the configuration, or are nowhere.
     """
     with torch.device("meta"):
         copied = build_network(config)
-    tensors = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    if any(value.is_meta for value in network.state_dict().values()):
+        raise ValueError(f"{name}: its tensors have no values yet")
+    tensors = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
     if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in copied.state_dict().items()}:
         raise ValueError(f"{name}: its tensors are not those of its configuration")
     copied.load_state_dict(tensors, assign=True)

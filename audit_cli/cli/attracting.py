@@ -35,6 +35,9 @@ def attract(request: Request, settings: AttractorSettings) -> None:
     if counts.skipped == counts.given or (request.strict and counts.skipped):
         session.note(f"exit 3: {counts.skipped:,} of {counts.given:,} texts could not be measured")
         raise typer.Exit(session.UNAUDITABLE)
+    if found.heldout is not None and not found.heldout.measured:
+        session.note(f"exit 3: none of {found.heldout.given:,} held-out texts could be measured")
+        raise typer.Exit(session.UNAUDITABLE)
 
 
 def _finish(request: Request, found: AttractorReport, shown: Redaction, journal: Journal) -> None:

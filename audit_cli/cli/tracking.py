@@ -107,21 +107,26 @@ def _given(running: _Run) -> None:
     names = [str(path) for path in order.checkpoints]
     _check_names(order.checkpoints)
     first: tuple[ModelInfo, str] | None = None
+    failed: CheckpointError | None = None
+    weights: dict[str, str] = {}
     running.watch.stage("checkpoints", len(names))
     for name in names:
         try:
             info = _loaded(order.request, Path(name), told=True).info
         except CheckpointError as error:
             running.refused[name] = str(error)
+            failed = failed or error
         else:
             first = first or (info, name)
+            if (before := weights.setdefault(info.weights_sha256, name)) != name:
+                session.fail(f"{before} and {name} have the same weights: leave one of them out", session.USAGE)
             try:
                 check_same(*first, info, name)
             except TrackError as error:
                 session.fail(str(error), session.USAGE)
         running.watch.advance(1)
-    if first is None:
-        session.fail(next(iter(running.refused.values())), session.USAGE)
+    if first is None and failed is not None:
+        raise failed
     for name in names:
         if reason := running.refused.pop(name, ""):
             running.missed(name, reason)

@@ -81,10 +81,19 @@ class TestTracker:
             network.head.bias.add_(1)
         assert torch.equal(model.denoiser.network.head.bias, before["head.bias"])
 
+    def test_a_network_of_half_precision_is_taken_in_single(self):
+        network = build_network(CONFIG)
+        half = audit_cli.from_network(network.to(torch.bfloat16), CONFIG, TOKENIZER)
+        whole = audit_cli.from_network(network.float(), CONFIG, TOKENIZER)
+        assert half.info.weights_sha256 == whole.info.weights_sha256
+        assert half.denoiser.head.weight.dtype == torch.float32
+
     def test_a_network_of_another_configuration_is_refused(self):
         network = build_network(NativeConfig("additive", AdditiveConfig(TOKENIZER.size, 16, 32, 1, 2), LogLinear()))
         with pytest.raises(ValueError, match="now: its tensors are not those of its configuration"):
             audit_cli.from_network(network, CONFIG, TOKENIZER, "now")
+        with torch.device("meta"), pytest.raises(ValueError, match="now: its tensors have no values yet"):
+            audit_cli.from_network(build_network(CONFIG), CONFIG, TOKENIZER, "now")
 
     def test_one_that_cannot_be_loaded_is_a_row(self, run, tmp_path):
         tracker = audit_cli.Tracker(LEARNED, HELDOUT[:60], **QUICK)

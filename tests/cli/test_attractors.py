@@ -208,3 +208,11 @@ def test_ids_from_outside_are_made_safe(tmp_path):
     done = uddm("attractors", MEMORIZING, given, "--restarts", 2, "-o", tmp_path / "o.csv")
     assert done.exit_code == 0 and "\x1b" not in done.stdout
     assert rows(tmp_path / "o.csv")[0]["id"] == "'=1+1\\x1b[31m"
+
+
+def test_heldout_text_of_which_nothing_can_be_measured_is_no_comparison(tmp_path):
+    unknown = tmp_path / "unknown.txt"
+    unknown.write_text("12345\n67890\n")
+    done = uddm("attractors", MEMORIZING, EXAMPLES / "candidates.txt", "--limit", 2, "--heldout", unknown)
+    assert done.exit_code == 3, done.output
+    assert "none of 2 held-out texts could be measured" in done.stderr

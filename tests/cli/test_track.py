@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 
 import pandas
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from audit_cli.audits.track import Track
@@ -321,3 +323,20 @@ class TestWatch:
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
         assert "step-1" in said and "known than held-out text" in said.replace("\n", " ")
         assert len(rows(out)) == 1
+
+
+def test_the_same_weights_are_no_two_looks(tmp_path):
+    shutil.copytree(EXAMPLES / "memorizing", tmp_path / "again")
+    both = [EXAMPLES / "memorizing", tmp_path / "again"]
+    done = uddm("track", *both, "--text", EXAMPLES / "candidates.txt", "--heldout", EXAMPLES / "heldout.txt")
+    assert done.exit_code == 2, done.output
+    assert "have the same weights" in done.stderr
+
+
+def test_a_list_of_which_nothing_is_a_number_is_not_auditable(tmp_path):
+    shutil.copytree(EXAMPLES / "memorizing", tmp_path / "broken")
+    file = tmp_path / "broken" / "model.safetensors"
+    save_file({name: value * math.nan for name, value in load_file(file).items()}, file)
+    texts = ["--text", EXAMPLES / "candidates.txt", "--heldout", EXAMPLES / "heldout.txt"]
+    done = uddm("track", tmp_path / "broken", *texts)
+    assert done.exit_code == 3, done.output
